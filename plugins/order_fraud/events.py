@@ -1,0 +1,238 @@
+"""Every event of Countersign: a CloudEvents 1.0 JSON document in structured mode, tagged by ``type``.
+
+* ``id`` is deterministic (``order/<order_id>``, ``verdict/<order_id>`` …), so that a repeat is recognisable.
+* ``time`` is the business time in UTC. It orders the business; the broker's clock never does.
+* Money is an integer of minor units (cents) plus an ISO 4217 currency.
+
+Source of the envelope: CloudEvents 1.0.2, "JSON Event Format", section 3 (structured content mode).
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=200, description="an opaque id of the source system")]
+EventId = Annotated[str, Meta(min_length=1, max_length=300, description="deterministic: <what>/<id of the matter>")]
+MinorUnits = Annotated[
+    int, Meta(ge=0, le=10**12, description="money in minor units of the currency (cents), at most 10^12")
+]
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217 currency code")]
+Signals = dict[str, float]
+FindingKind = Literal[
+    "order-not-streamed",
+    "order-not-sold",
+    "verdict-missing",
+    "verdict-repeated",
+    "verdict-not-reproducible",
+    "released-without-clearance",
+    "released-twice",
+    "amount-differs",
+    "payment-missing",
+    "payment-orphan",
+]
+Remedy = Literal[
+    "stream-order",
+    "check-shop",
+    "decide-again",
+    "cancel-delivery",
+    "adjust-payment",
+    "collect-payment",
+    "refund-payment",
+    "investigate",
+]
+
+
+class Customer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who signed up, and from where. Sex and age are not carried: no verdict may depend on them."""
+
+    customer_id: Identifier
+    device_id: Identifier | None = None
+    ip: Identifier | None = None
+    channel: str | None = None
+    browser: str | None = None
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was bought, by whom, from where. ``signals`` is empty at the shop; the relay stamps it hop by hop."""
+
+    order_id: Identifier
+    customer_id: Identifier
+    amount: MinorUnits
+    currency: Currency
+    device_id: Identifier | None = None
+    ip: Identifier | None = None
+    signals: Signals = {}
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """One scorecard line that fired: its stable code, its points, and a plain sentence with the numbers in it."""
+
+    code: str
+    points: int
+    text: str
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision with everything it was made from, so that it can be re-derived from itself alone."""
+
+    order_id: Identifier
+    customer_id: Identifier
+    amount: MinorUnits
+    currency: Currency
+    score: int
+    reasons: tuple[Reason, ...]
+    signals: Signals
+    scorecard_version: str
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """What the warehouse may do with an order, and the event that says so (``cause`` is that event's id)."""
+
+    order_id: Identifier
+    customer_id: Identifier
+    cause: str
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A difference between the systems: what, why, with which evidence, how much money, and what to do."""
+
+    kind: FindingKind
+    order_id: Identifier
+    customer_id: Identifier | None
+    cause: str
+    evidence: dict[str, str]
+    amount: MinorUnits
+    currency: Currency | None
+    remedy: Remedy
+
+
+class Correction(msgspec.Struct, frozen=True, kw_only=True):
+    """The remedy that a finding asks of the service which owns the matter."""
+
+    finding_id: str
+    kind: FindingKind
+    order_id: Identifier
+    customer_id: Identifier | None
+    remedy: Remedy
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """The CloudEvents envelope; ``type`` is the name of the subclass."""
+
+    specversion: Literal["1.0"] = "1.0"
+    id: EventId
+    source: str
+    subject: EventId
+    time: datetime
+
+
+class NewCustomer(Event, tag=True):
+    """A person signed up at the shop. ``subject`` is the customer id, ``time`` the sign-up."""
+
+    data: Customer
+
+
+class NewOrder(Event, tag=True):
+    """A customer placed an order at the shop. ``subject`` is the order id, ``time`` the purchase."""
+
+    data: Order
+
+
+class PossibleFraud(Event, tag=True):
+    """The order must not leave the warehouse. ``time`` is the order's."""
+
+    data: Verdict
+
+
+class NoFraudDetected(Event, tag=True):
+    """The order is cleared: the only event on which delivery goes on. ``time`` is the order's."""
+
+    data: Verdict
+
+
+class DeliveryReleased(Event, tag=True):
+    """The warehouse may ship. ``time`` is the order's."""
+
+    data: Delivery
+
+
+class DeliveryHeld(Event, tag=True):
+    """The warehouse must wait. ``time`` is the order's."""
+
+    data: Delivery
+
+
+class DeliveryCancelled(Event, tag=True):
+    """The warehouse must stop or recall the parcel. ``time`` is the correction's."""
+
+    data: Delivery
+
+
+class FindingRaised(Event, tag=True):
+    """Reconciliation found a difference. ``time`` is the business time of the order or payment concerned."""
+
+    data: Finding
+
+
+class CorrectionRequested(Event, tag=True):
+    """Reconciliation asks for a remedy. ``time`` is the finding's."""
+
+    data: Correction
+
+
+AnyEvent = (
+    NewCustomer
+    | NewOrder
+    | PossibleFraud
+    | NoFraudDetected
+    | DeliveryReleased
+    | DeliveryHeld
+    | DeliveryCancelled
+    | FindingRaised
+    | CorrectionRequested
+)
+
+EVENT_TYPES: dict[str, type[Event]] = {cls.__name__: cls for cls in AnyEvent.__args__}
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""No event of a shop is older: a ``time`` in 1970 is a clock or a unit gone wrong."""
+
+MAX_BYTES = 256 * 1024
+"""A longer document is refused before it is parsed."""
+
+
+class BadEvent(ValueError):
+    """The bytes are not an event of ours; the message names the field and what is wrong with it."""
+
+
+def encode(event: Event) -> bytes:
+    """Return the canonical JSON bytes of an event: the same event always gives the same bytes."""
+    return _encoder.encode(event)
+
+
+def decode(value: bytes | None) -> AnyEvent:
+    """Return the event that ``value`` holds.
+
+    Raises:
+        BadEvent: no value, too long, not JSON, unknown type, a field missing, of the wrong type or out of bounds,
+            or a ``time`` that is not UTC or lies before the year 2000.
+    """
+    if not value:
+        raise BadEvent("the record has no value")
+    if len(value) > MAX_BYTES:
+        raise BadEvent(f"the record has {len(value)} bytes, more than {MAX_BYTES}")
+    try:
+        event = _decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadEvent(str(error)) from error
+    offset = event.time.utcoffset()
+    if offset is None or offset.total_seconds() != 0:
+        raise BadEvent(f"time {event.time.isoformat()} is not in UTC - at `$.time`")
+    if event.time < EARLIEST:
+        raise BadEvent(f"time {event.time.isoformat()} is before the year 2000 - at `$.time`")
+    return event
