@@ -1,0 +1,69 @@
+# Countersign. `make` alone explains itself.
+#
+# Everything that runs for long goes through `python -m stack` (embedded stack) or pytest; this file only sets up what they
+# need and passes settings on.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+STREAMS := .venv/streams/bin
+AIRFLOW := .venv/airflow/bin
+STACK := $(STREAMS)/python -m stack
+
+# Settings of `make demo`; what is left empty takes the demo's own default.
+ORDERS ?=
+GENERATE ?=
+SEED ?=
+FAULTS ?=
+KEEP ?= auto
+# Settings of `make up` (and of the demo): how many stream workers.
+WORKERS ?= 1
+export WORKERS
+# Ports: `make up PORT_KAFKA=29092`. `make status` lists the names.
+$(foreach v,$(filter PORT_%,$(.VARIABLES)),$(eval export COUNTERSIGN_$(v) := $($(v))))
+
+##@ See it work
+
+.PHONY: demo
+demo: setup ## Judge real orders, reconcile them in Airflow [ORDERS=a.csv] [GENERATE=n SEED=s] [FAULTS=0|1] [KEEP=0|1]
+	@$(STREAMS)/python -m stack.demo --keep $(KEEP) $(if $(ORDERS),--orders '$(ORDERS)') \
+	  $(if $(GENERATE),--generate $(GENERATE)) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
+
+.PHONY: up
+up: setup ## Start Kafka, S3, the sandbox, stream workers and Airflow in the background [WORKERS=n] [PORT_KAFKA=…]
+	@$(STACK) up
+
+.PHONY: down
+down: ## Stop them; leaves no process behind, keeps the data (rm -r .stack forgets it)
+	@if [ -x $(STREAMS)/python ]; then $(STACK) down; else echo "Nothing is set up, so nothing can be up."; fi
+
+.PHONY: status
+status: setup ## What is up, where, since when, and the log of what died
+	@$(STACK) status
+
+##@ Work on it
+
+.PHONY: setup
+setup: ## Make or refresh what all of this needs: Java, Maven, .venv/*, Kafka's jars (quick when all is there)
+	@stack/setup.sh
+
+.PHONY: test
+test: setup ## All tests, in both environments
+	@stack/test.sh
+
+.PHONY: check
+check: setup ## Lint, format, types
+	@$(STREAMS)/ruff check . && $(STREAMS)/ruff format --check . && $(STREAMS)/mypy
+	@echo "check: ruff and mypy are content"
+
+.PHONY: lock
+lock: ## Compile the lock files again after a change to a requirements file [UPGRADE=1]
+	@stack/lock.sh $(if $(filter 1,$(UPGRADE)),--upgrade)
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "; print "Countersign: real-time order-fraud verdicts on Kafka, countersigned every day by Airflow.\n\nmake <target> [SETTING=value]"} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  \033[36m%-8s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# Makes all that the other commands need; run it as often as you like, it only does what is missing or out of date.
+#
+#   stack/setup.sh          everything: system packages, .venv/tools, .venv/streams, .venv/airflow, the Kafka jars
+#   stack/setup.sh tools    only .venv/tools (uv), for `make lock`
+#
+# Each piece has a stamp beside it, named after a hash of what it was made from; a stamp that fits means nothing to do.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+UV_VERSION=0.13.9
+
+say() { printf '\033[1msetup\033[0m  %s\n' "$*"; }
+die() { printf '\033[1;31msetup\033[0m  %s\n' "$*" >&2; exit 1; }
+
+# --- stamps ----------------------------------------------------------------------------------------------------------
+
+# The python is part of every environment's stamp: the path inside a .venv breaks when that python goes.
+stamp_of() { { printf '%s\n' "${PYTHON_ID:-}"; cat "$@"; } | sha256sum | cut -c1-16; }
+is_done() { [ -e "$1/.made-from-$2" ]; }
+jars_stamp() { PYTHON_ID='' stamp_of stack/kafka/pom.xml; }
+mark_done() { rm -f "$1"/.made-from-*; touch "$1/.made-from-$2"; }
+
+# Run a long step, its output in a log that is shown only when the step fails.
+step() {
+  local text=$1 log=build/setup.log started=$SECONDS
+  shift
+  mkdir -p build
+  say "$text …"
+  if ! "$@" >"$log" 2>&1; then
+    tail -n 25 "$log" >&2
+    die "$text: failed; the whole output is in $log"
+  fi
+  say "$text: done in $((SECONDS - started)) s"
+}
+
+# --- Python 3.12 -----------------------------------------------------------------------------------------------------
+
+# A name on PATH proves nothing: pyenv's shims exist for versions that are not selected and then fail when called.
+works_as_312() {
+  "$1" -c 'import sys, venv, ensurepip; raise SystemExit(sys.version_info[:2] != (3, 12))' >/dev/null 2>&1
+}
+
+find_python() {
+  local candidate
+  for candidate in "${PYTHON:-}" python3.12 python3 python \
+    "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12*/bin/python "$HOME"/.pyenv/versions/3.12*/bin/python \
+    "$HOME"/.local/share/uv/python/cpython-3.12*/bin/python3.12 \
+    /usr/local/bin/python3.12 /opt/python/3.12*/bin/python3.12 /opt/homebrew/bin/python3.12; do
+    if [ -n "$candidate" ] && works_as_312 "$candidate"; then
+      # The interpreter itself, not a shim that may point elsewhere tomorrow.
+      "$candidate" -c 'import os, sys; print(os.path.realpath(sys._base_executable))'
+      return
+    fi
+  done
+  die "Python 3.12 (with venv) is needed, the version of Airflow on MWAA, and none was found. Get one, for example:
+         Debian 13, Ubuntu 24.04:  apt install python3.12 python3.12-venv
+         Debian 12 and others:     pyenv install 3.12        (https://github.com/pyenv/pyenv)
+         with uv:                  uv python install 3.12
+       or name one yourself:       make setup PYTHON=/path/to/python3.12"
+}
+
+# --- system packages -------------------------------------------------------------------------------------------------
+
+java_17() {
+  local version
+  version=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') && [ "${version:-0}" -ge 17 ]
+}
+
+install_system_packages() {
+  local packages=() as_root=()
+  java_17 || packages+=(openjdk-17-jre-headless)
+  is_done build/kafka "$(jars_stamp)" || command -v mvn >/dev/null || packages+=(maven)
+  [ ${#packages[@]} -gt 0 ] || return 0
+  command -v apt-get >/dev/null || die "${packages[*]}: missing, and there is no apt-get here. Install Java 17 or newer and Maven, then try again."
+  # Where the distribution has left Java 17 behind, its default Java is newer and does as well.
+  local command="apt-get update && apt-get install -y --no-install-recommends ${packages[*]}"
+  if [ "$(id -u)" -ne 0 ]; then
+    sudo -n true 2>/dev/null || die "${packages[*]}: missing. Type this once, then try again:
+         sudo sh -c '$command'"
+    as_root=(sudo -n)
+  fi
+  step "system packages (apt): ${packages[*]}" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive sh -c "$command"
+  java_17 || die "java on PATH is still older than 17 after installing ${packages[*]}: set JAVA_HOME/PATH to the new one."
+}
+
+# --- environments ----------------------------------------------------------------------------------------------------
+
+make_tools() {
+  local stamp
+  stamp=$(stamp_of <(echo "uv==$UV_VERSION"))
+  is_done .venv/tools "$stamp" && return
+  make_tools_venv() {
+    "$PYTHON_EXE" -m venv --clear .venv/tools
+    .venv/tools/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
+  }
+  step "uv $UV_VERSION" make_tools_venv
+  mark_done .venv/tools "$stamp"
+}
+
+# make_environment NAME LOCK… : .venv/NAME holds exactly what the locks say.
+make_environment() {
+  local name=$1 stamp lock arguments=()
+  shift
+  stamp=$(stamp_of "$@")
+  is_done ".venv/$name" "$stamp" && return
+  for lock in "$@"; do [[ $lock == dags/constraints.txt ]] || arguments+=(-r "$lock"); done
+  fill_environment() {
+    [ -x ".venv/$name/bin/python" ] && works_as_312 ".venv/$name/bin/python" ||
+      .venv/tools/bin/uv venv --quiet --clear --python "$PYTHON_EXE" ".venv/$name"
+    .venv/tools/bin/uv pip install --exact --python ".venv/$name/bin/python" "${arguments[@]}"
+  }
+  step "environment .venv/$name" fill_environment
+  mark_done ".venv/$name" "$stamp"
+}
+
+copy_kafka_jars() {
+  local stamp
+  stamp=$(jars_stamp)
+  is_done build/kafka "$stamp" && return
+  rm -rf build/kafka
+  step "Kafka's jars (Maven)" mvn --batch-mode --no-transfer-progress -f stack/kafka/pom.xml dependency:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$PWD/build/kafka"
+  mark_done build/kafka "$stamp"
+}
+
+# Two set-ups at once (make test beside make demo) would fill the same folders: the second waits for the first.
+mkdir -p build .venv
+exec 9>build/setup.lock
+if command -v flock >/dev/null; then
+  flock --nonblock 9 || { say "another set-up is at work: waiting for it …"; flock 9; }
+fi
+
+PYTHON_EXE=$(find_python)
+PYTHON_ID=$("$PYTHON_EXE" -c 'import sys; print(sys.executable, sys.version.split()[0])')
+
+make_tools
+if [ "${1:-all}" = all ]; then
+  install_system_packages
+  make_environment streams stack/requirements.lock
+  make_environment airflow requirements.txt tests/requirements-airflow.txt dags/constraints.txt
+  copy_kafka_jars
+fi
