@@ -1,0 +1,133 @@
+"""The cells of the public order CSV: each function returns the value or says in words what is wrong with the cell."""
+
+import ipaddress
+import re
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+from order_fraud.events import EARLIEST
+
+LONGEST_ID = 190
+"""Characters; an event id adds a prefix and a number and may have 200."""
+
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+"""No sale is later: a year 2915 is a typing error."""
+
+MOST_MINOR_UNITS = 10**12
+"""The limit of ``events.MinorUnits``."""
+
+_USER_ID = re.compile(r"[0-9]{1,18}", re.ASCII)
+_TIME = re.compile(
+    r"(?P<day>\d{4}-\d{2}-\d{2})[ T](?P<clock>\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)"
+    r"( ?(Z|UTC|(?P<offset>[+-]\d{2}:?\d{2})))?",
+    re.ASCII,
+)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_CENT = Decimal("0.01")
+_SHOWN = 40
+
+
+class BadField(ValueError):
+    """A cell that cannot be used; the message names the column, the value and the fault."""
+
+
+def shown(value: str) -> str:
+    """The value in quotes, with control characters escaped, shortened to what fits in a message."""
+    return ascii(value if len(value) <= _SHOWN else value[:_SHOWN] + "...")
+
+
+def user_id(value: str) -> str:
+    """A whole number, kept as it is written.
+
+    Raises:
+        BadField: anything else.
+    """
+    if not _USER_ID.fullmatch(value):
+        raise BadField(f"user_id {shown(value)} is not a whole number" if value else "user_id is empty")
+    return value
+
+
+def time(column: str, value: str) -> datetime:
+    """A time of day in UTC; fractions of a second, the ISO ``T`` and an offset are accepted.
+
+    Raises:
+        BadField: another form, a day or hour that does not exist, or a year before 2000 or after 2099.
+    """
+    if not value:
+        raise BadField(f"{column} is empty")
+    match = _TIME.fullmatch(value)
+    if not match:
+        raise BadField(f"{column} {shown(value)} is not a time like 2015-02-24 22:55:49")
+    try:
+        moment = datetime.fromisoformat(f"{match['day']}T{match['clock']}{match['offset'] or 'Z'}").astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadField(f"{column} {shown(value)} is not a time that exists: {error}") from error
+    if moment < EARLIEST:
+        raise BadField(f"{column} {shown(value)} is before the year 2000")
+    if moment >= LATEST:
+        raise BadField(f"{column} {shown(value)} is after the year 2099")
+    return moment
+
+
+def number(column: str, value: str) -> Decimal:
+    """A finite decimal number.
+
+    Raises:
+        BadField: anything else, NaN and infinity among them.
+    """
+    if not _NUMBER.fullmatch(value):
+        raise BadField(f"{column} {shown(value)} is not a number" if value else f"{column} is empty")
+    try:
+        return Decimal(value)
+    except InvalidOperation as error:
+        raise BadField(f"{column} {shown(value)} is not a number") from error
+
+
+def minor_units(column: str, value: str) -> int:
+    """An amount of money as whole cents.
+
+    Raises:
+        BadField: not a number, below zero, above the limit, or parts of a cent.
+    """
+    amount = number(column, value)
+    if amount < 0:
+        raise BadField(f"{column} {shown(value)} is below zero")
+    if amount * 100 > MOST_MINOR_UNITS:
+        raise BadField(f"{column} {shown(value)} is above {MOST_MINOR_UNITS // 100:,}")
+    if amount != amount.quantize(_CENT):
+        raise BadField(f"{column} {shown(value)} has more than two decimal places")
+    return int(amount * 100)
+
+
+def ipv4(column: str, value: str) -> str | None:
+    """A dotted IPv4 address from an integer, from the public set's float (its fraction means nothing) or from dots.
+
+    Raises:
+        BadField: not an address, or out of 0 to 2^32 - 1.
+    """
+    if not value:
+        return None
+    if value.count(".") == 3:
+        try:
+            return str(ipaddress.IPv4Address(value))
+        except ValueError as error:
+            raise BadField(f"{column} {shown(value)} is not an IPv4 address") from error
+    address = number(column, value)
+    if not 0 <= address < 2**32:
+        raise BadField(f"{column} {shown(value)} is not an IPv4 address: out of 0 to {2**32 - 1}")
+    return str(ipaddress.IPv4Address(int(address)))
+
+
+def text(column: str, value: str) -> str | None:
+    """A free text without control characters; None if empty.
+
+    Raises:
+        BadField: too long, or with control characters.
+    """
+    if not value:
+        return None
+    if len(value) > LONGEST_ID:
+        raise BadField(f"{column} {shown(value)} has {len(value)} characters, more than {LONGEST_ID}")
+    if not value.isprintable():
+        raise BadField(f"{column} {shown(value)} has control characters")
+    return value

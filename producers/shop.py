@@ -1,0 +1,173 @@
+"""The shop: sends sign-ups and orders to Kafka in order of their time, from a CSV or invented.
+
+Every row of a CSV is either sent or reported with its line and reason; every record is either acknowledged by the
+broker or counted as failed. A run that is repeated sends the same ids again, and the stream refuses the repeats.
+"""
+
+import argparse
+import csv
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from order_fraud.events import NewCustomer, NewOrder
+from order_fraud.topics import CUSTOMER_EVENTS
+from producers import book, source
+from producers.book import Book
+from producers.orders_csv import BadFile
+from producers.outbox import BrokerUnusable, Outbox, bootstrap_from_environment
+
+ALL_WELL, BAD_INPUT, ROWS_REJECTED, NO_BROKER, NOT_DELIVERED, INTERRUPTED = 0, 2, 3, 4, 5, 130
+REASONS_SHOWN = 20
+_PROGRESS_STEP = 500
+
+_EPILOG = """
+exit codes:
+  0    all rows sent and acknowledged
+  2    wrong usage, or the input cannot be read (no such file, a header without the needed columns)
+  3    some rows were rejected; the good ones were sent and acknowledged
+  4    no broker answers, or the topic is not there
+  5    some records were not acknowledged by the broker
+  130  interrupted; what was queued by then was sent
+
+examples:
+  python -m producers.shop --orders orders.csv
+  python -m producers.shop --generate 10000 --seed 7 --rate 1000 --truth truth.csv
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What ``--summary`` writes: events acknowledged by the broker, what was left out, and the time for sending."""
+
+    customers: int
+    orders: int
+    rejected_rows: int
+    withheld: int
+    seconds: float
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m producers.shop",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    source.add_arguments(parser)
+    parser.add_argument("--rate", type=source.positive, metavar="R", help="records per second (default: flat out)")
+    parser.add_argument("--withhold", type=Path, metavar="FILE", help="order ids, one a line, that are not to be sent")
+    parser.add_argument("--truth", type=Path, metavar="FILE", help="write order_id,pattern of all orders to this CSV")
+    parser.add_argument("--summary", type=Path, metavar="FILE", help="write the counts to this JSON file")
+    parser.add_argument(
+        "--bootstrap",
+        default=bootstrap_from_environment(),
+        metavar="HOST:PORT",
+        help="the Kafka broker (default: COUNTERSIGN_KAFKA, else the local stack; now %(default)s)",
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    options = parse_arguments(arguments)
+    screen = Console(stderr=True)
+    try:
+        orders = source.load(options)
+        withhold = read_ids(options.withhold) if options.withhold else frozenset()
+        if options.truth:
+            write_truth(orders, options.truth)
+        outbox = Outbox(CUSTOMER_EVENTS, options.bootstrap, "shop")
+    except BrokerUnusable as error:
+        screen.print("error:", str(error), highlight=False, markup=False, soft_wrap=True)
+        return NO_BROKER
+    except (BadFile, OSError) as error:
+        screen.print("error:", str(error), highlight=False, markup=False, soft_wrap=True)
+        return BAD_INPUT
+    started = time.monotonic()
+    interrupted = not send(orders, withhold, outbox, options.rate, screen)
+    summary = Summary(
+        customers=outbox.acknowledged[NewCustomer.__name__],
+        orders=outbox.acknowledged[NewOrder.__name__],
+        rejected_rows=len(orders.rejected),
+        withheld=sum(sale.order_id in withhold for sale in orders.sales),
+        seconds=round(time.monotonic() - started, 3),
+    )
+    if options.summary:
+        options.summary.write_text(json.dumps(asdict(summary), indent=2) + "\n")
+    show(summary, orders, outbox, screen)
+    if interrupted:
+        return INTERRUPTED
+    if outbox.failed:
+        return NOT_DELIVERED
+    return ROWS_REJECTED if orders.rejected else ALL_WELL
+
+
+def send(orders: Book, withhold: frozenset[str], outbox: Outbox, rate: int | None, screen: Console) -> bool:
+    """Send the whole book, at most ``rate`` records a second, and wait for all reports; False if interrupted."""
+    started = time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen) as progress:
+        task = progress.add_task(f"sending to {CUSTOMER_EVENTS.name}", total=len(orders))
+        try:
+            for number, (customer_id, event) in enumerate(book.events(orders, withhold)):
+                if rate:
+                    outbox.wait(until=started + number / rate)
+                outbox.send(customer_id, event)
+                if number % _PROGRESS_STEP == 0:
+                    progress.update(task, completed=number)
+            progress.update(task, total=outbox.sent, completed=outbox.sent)
+            complete = True
+        except KeyboardInterrupt:
+            complete = False
+        outbox.close()
+    return complete
+
+
+def read_ids(path: Path) -> frozenset[str]:
+    """The order ids of a file, one a line; blank lines count for nothing."""
+    return frozenset(line.strip() for line in path.read_text().splitlines() if line.strip())
+
+
+def write_truth(orders: Book, path: Path) -> None:
+    """Write what each order really was, for evaluation."""
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("order_id", "pattern"))
+        writer.writerows((sale.order_id, sale.row.truth) for sale in orders.sales)
+
+
+def show(summary: Summary, orders: Book, outbox: Outbox, screen: Console) -> None:
+    """Print the counts, the first rejected rows and what was not delivered."""
+    table = Table(title=f"sent to {CUSTOMER_EVENTS.name}", title_justify="left")
+    table.add_column("what")
+    table.add_column("number", justify="right")
+    lines = {
+        "customers": f"{summary.customers:,}",
+        "orders": f"{summary.orders:,}",
+        "orders withheld": f"{summary.withheld:,}",
+        "rows rejected": f"{summary.rejected_rows:,}",
+        "records not delivered": f"{outbox.failed:,}",
+        "seconds": f"{summary.seconds:.2f}",
+        "records per second": f"{outbox.acknowledged.total() / max(summary.seconds, 0.001):,.0f}",
+    }
+    for what, number in lines.items():
+        table.add_row(what, number)
+    screen.print(table)
+    for row in orders.rejected[:REASONS_SHOWN]:
+        screen.print(f"rejected {row}", highlight=False, markup=False, soft_wrap=True)
+    if len(orders.rejected) > REASONS_SHOWN:
+        screen.print(f"... and {len(orders.rejected) - REASONS_SHOWN:,} more rejected rows")
+    for reason, times in outbox.failures.most_common():
+        screen.print(f"not delivered: {times:,} x {reason}", highlight=False, markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
