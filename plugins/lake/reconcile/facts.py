@@ -1,0 +1,66 @@
+"""From landed rows to the facts that are matched: one frame per system, flat columns, money in minor units."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+_MONEY = {"amount": pl.Int64(), "currency": pl.String()}
+_WHO = {"order_id": pl.String(), "customer_id": pl.String()}
+_PLACE = ("partition", "offset", "timestamp", "time", "day")
+
+ORDER = pl.Struct(_WHO | _MONEY)
+REASON = pl.Struct({"code": pl.String()})
+VERDICT = pl.Struct(_WHO | _MONEY | {"score": pl.Int64(), "reasons": pl.List(REASON), "scorecard_version": pl.String()})
+DELIVERY = pl.Struct(_WHO | {"cause": pl.String()})
+
+SHOP_COLUMNS = ("order_id", "customer_id", "created_at", "day", "amount", "currency", "financial_status")
+CHARGE_COLUMNS = ("charge_id", "order_id", "amount", "currency", "created_at", "day", "captured", "status")
+ARCHIVE_COLUMNS = ("partition", "offset", "timestamp", "type", "time", "day", "value")
+
+TAKING = ("succeeded", "pending")
+"""The states of a charge that takes money (Stripe: ``Charge.status``); a ``failed`` one takes none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the systems say.
+
+    Attributes:
+        streamed: orders that came in on customer.events, each once (its first record).
+        verdicts: records of fraud.verdicts; ``clear`` is whether it says NoFraudDetected.
+        deliveries: records of delivery.events with their ``type``.
+        shop: orders as the shop has them.
+        charges: what the payment provider has.
+    """
+
+    streamed: pl.DataFrame
+    verdicts: pl.DataFrame
+    deliveries: pl.DataFrame
+    shop: pl.DataFrame
+    charges: pl.DataFrame
+
+
+def streamed(customer_events: pl.DataFrame) -> pl.DataFrame:
+    """Return the orders among the records of customer.events, the first record of each."""
+    orders = customer_events.filter(pl.col("type") == "NewOrder")
+    return _opened(orders, ORDER).sort("partition", "offset").unique("order_id", keep="first", maintain_order=True)
+
+
+def verdicts(records: pl.DataFrame) -> pl.DataFrame:
+    """Return the verdicts among the records of fraud.verdicts; ``reasons`` are their codes."""
+    opened = _opened(records, VERDICT)
+    return opened.with_columns(
+        clear=pl.col("type") == "NoFraudDetected",
+        reasons=pl.col("reasons").list.eval(pl.element().struct.field("code")),
+    ).sort("partition", "offset")
+
+
+def deliveries(records: pl.DataFrame) -> pl.DataFrame:
+    """Return what the warehouse was told, from the records of delivery.events."""
+    return _opened(records, DELIVERY).sort("partition", "offset")
+
+
+def _opened(records: pl.DataFrame, data: pl.Struct) -> pl.DataFrame:
+    document = pl.Struct({"data": data})
+    value = pl.col("value").str.json_decode(document).struct.field("data").struct.unnest()
+    return records.select(*_PLACE, "type", value)

@@ -1,0 +1,225 @@
+"""Compare every answer of the stream with the re-folded one, byte for byte.
+
+A disagreement is one of four: the archived event *differs*; it is *lost* (its input is there, and a later input of the
+same partition was answered, so that no answer can still come); it is *pending* (no later input was answered either); or
+it is *unexplained* (no archived input leads to it).
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Literal
+
+import polars as pl
+
+from lake.reconcile.explain import canonical, difference
+from lake.reconcile.refold import Passed, Refold, Refused, refold
+from order_fraud import topics
+from order_fraud.events import BadEvent
+from order_fraud.relay import ROUTE, Hop
+from order_fraud.scorecard import Scorecard
+
+log = logging.getLogger(__name__)
+
+ARCHIVE_SCHEMA: dict[str, pl.DataType] = {
+    "partition": pl.Int32(),
+    "offset": pl.Int64(),
+    "timestamp": pl.Datetime("us", "UTC"),
+    "key": pl.String(),
+    "type": pl.String(),
+    "event_id": pl.String(),
+    "subject": pl.String(),
+    "time": pl.Datetime("us", "UTC"),
+    "day": pl.Date(),
+    "value": pl.String(),
+}
+"""Columns of an archived topic, one row a record; ``value`` is the canonical event JSON with ip addresses masked."""
+
+Archive = Callable[[str, Sequence[str]], pl.DataFrame]
+"""Reads columns of an archived topic: (topic name, columns) -> rows of ``ARCHIVE_SCHEMA`` in any order."""
+
+Folder = Callable[[Hop, pl.DataFrame, Scorecard], Iterable[Refold]]
+"""Re-folds every partition of one hop's topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record stands."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}, partition {self.partition}, offset {self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """One event on which the stream and the re-fold disagree.
+
+    Attributes:
+        state: see the module.
+        event_id: of the event concerned.
+        subject: its order id, or customer id for a sign-up.
+        target: the topic where the event stands or should stand.
+        read: the input record that leads to it; None if unexplained.
+        found: the archived record; None if lost or pending.
+        words: the difference in words.
+    """
+
+    state: Literal["differs", "lost", "pending", "unexplained"]
+    event_id: str
+    subject: str
+    target: str
+    read: Place | None
+    found: Place | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class HopParity:
+    """How one hop did: ``records`` folded, of which ``refused``; ``passed`` on, of which ``equal`` to the archive."""
+
+    entity: str
+    topic: str
+    records: int
+    refused: int
+    passed: int
+    equal: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """Everything that re-folding brought to light.
+
+    Attributes:
+        verdicts: orders of the days asked for that have an archived verdict.
+        verdicts_equal: those of them whose archived verdict came out again, byte for byte.
+        disagreements: over all days, in the order of the route.
+        refused: inputs that the stream refuses, over all days.
+        hops: one line per hop, over all days.
+    """
+
+    verdicts: int
+    verdicts_equal: int
+    disagreements: tuple[Disagreement, ...]
+    refused: tuple[Refused, ...]
+    hops: tuple[HopParity, ...]
+
+
+def fold_here(hop: Hop, rows: pl.DataFrame, scorecard: Scorecard) -> Iterator[Refold]:
+    """Re-fold a hop's partitions one after the other in this process."""
+    for (partition,), part in sorted(rows.group_by("partition"), key=lambda group: group[0]):
+        columns = part.sort("offset").select("offset", "key", "subject", "value")
+        yield refold(hop, int(str(partition)), columns.iter_rows(), scorecard, part.height)
+
+
+def compare(archive: Archive, scorecard: Scorecard, first: date, last: date, fold: Folder = fold_here) -> Parity:
+    """Re-fold all hops and compare what they must have passed on with what is archived.
+
+    Histories need the whole past, so all archived records are folded; only the verdict counts are of the days
+    ``first`` to ``last``.
+    """
+    targets = {topic: _Target(topic, archive) for topic in _targets()}
+    disagreements: list[Disagreement] = []
+    refused: list[Refused] = []
+    hops: list[HopParity] = []
+    for hop in ROUTE:
+        rows = archive(hop.reads.name, ("partition", "offset", "key", "subject", "value"))
+        records = passed = equal = 0
+        seconds = 0.0
+        for folded in fold(hop, rows, scorecard):
+            records += folded.records
+            seconds += folded.seconds
+            refused += folded.refused
+            passed += sum(len(column.event_id) for column in folded.passed.values())
+            wrong = _check(hop, folded, targets)
+            equal -= len(wrong)
+            disagreements += wrong
+        refusals = sum(1 for one in refused if one.topic == hop.reads.name)
+        equal += passed
+        hops.append(HopParity(hop.entity, hop.reads.name, records, refusals, passed, equal, seconds))
+        log.info("%s hop: %d of %d outputs come out again, byte for byte", hop.entity, equal, passed)
+    for target in targets.values():
+        disagreements += target.unexplained()
+    verdicts = targets[topics.FRAUD_VERDICTS.name].rows.filter(pl.col("day").is_between(first, last))
+    ids = verdicts["event_id"].unique()
+    wrong = [one.event_id for one in disagreements if one.found and one.target == topics.FRAUD_VERDICTS.name]
+    equal_verdicts = ids.len() - ids.is_in(wrong).sum()
+    return Parity(ids.len(), equal_verdicts, tuple(disagreements), tuple(refused), tuple(hops))
+
+
+def _targets() -> tuple[str, ...]:
+    return (*(hop.reads.name for hop in ROUTE[1:]), topics.FRAUD_VERDICTS.name)
+
+
+def _check(hop: Hop, folded: Refold, targets: Mapping[str, "_Target"]) -> list[Disagreement]:
+    """Compare all outputs of one (hop, partition); a lost one after the last answered input is only pending."""
+    wrong = [
+        one for topic, passed in folded.passed.items() for one in targets[topic].check(hop, folded.partition, passed)
+    ]
+    lost = {one.read.offset for one in wrong if one.state == "lost" and one.read}
+    if not lost:
+        return wrong
+    answered = max((at for passed in folded.passed.values() for at in passed.offset if at not in lost), default=-1)
+    return [
+        replace(one, state="pending") if one.state == "lost" and one.read and one.read.offset > answered else one
+        for one in wrong
+    ]
+
+
+class _Target:
+    """An archived topic that hops write to, and which of its events are explained by an input."""
+
+    def __init__(self, topic: str, archive: Archive) -> None:
+        self.topic = topic
+        self.rows = archive(topic, ("event_id", "subject", "partition", "offset", "day", "value"))
+        self._explained: list[pl.Series] = []
+
+    def check(self, hop: Hop, partition: int, passed: Passed) -> Iterator[Disagreement]:
+        """Yield every event that one (hop, partition) must have passed on and that is not archived just so."""
+        must = pl.DataFrame(
+            {"event_id": passed.event_id, "value": passed.value, "read": passed.offset},
+            schema={"event_id": pl.String, "value": pl.String, "read": pl.Int64},
+        )
+        self._explained.append(must["event_id"])
+        equal = must.join(self.rows.select("event_id", "value"), on=["event_id", "value"], how="semi")
+        if equal.height == must.height:
+            return
+        rest = must.join(equal.select("read"), on="read", how="anti")
+        wrong = rest.join(self.rows.rename({"value": "archived"}), on="event_id", how="left", maintain_order="left")
+        for row in wrong.unique("read", keep="first", maintain_order=True).iter_rows(named=True):
+            if (found := self._judge(hop, partition, row)) is not None:
+                yield found
+
+    def _judge(self, hop: Hop, partition: int, row: Mapping[str, object]) -> Disagreement | None:
+        event_id, must = str(row["event_id"]), str(row["value"])
+        read = Place(hop.reads.name, partition, int(str(row["read"])))
+        subject = event_id.partition("/")[2]
+        if row["archived"] is None:
+            words = f"{read} leads to {event_id} on {self.topic}, and no such record is there"
+            return Disagreement("lost", event_id, subject, self.topic, read, None, words)
+        archived = str(row["archived"])
+        if _same(must, archived):
+            return None
+        found = Place(self.topic, int(str(row["partition"])), int(str(row["offset"])))
+        return Disagreement("differs", event_id, subject, self.topic, read, found, difference(must, archived))
+
+    def unexplained(self) -> Iterator[Disagreement]:
+        """Yield every archived event to which no archived input led; to be asked after all checks."""
+        explained = pl.concat([pl.Series("event_id", [], pl.String), *self._explained]).unique()
+        for row in self.rows.join(explained.to_frame(), on="event_id", how="anti").iter_rows(named=True):
+            found = Place(self.topic, row["partition"], row["offset"])
+            words = f"{found} holds {row['event_id']}, and no archived input leads to it"
+            yield Disagreement("unexplained", row["event_id"], row["subject"], self.topic, None, found, words)
+
+
+def _same(must: str, archived: str) -> bool:
+    """Whether two unequal documents are equal in canonical form."""
+    try:
+        return canonical(must) == canonical(archived)
+    except BadEvent:
+        return False

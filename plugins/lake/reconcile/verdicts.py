@@ -1,0 +1,109 @@
+"""Verdicts that are missing, repeated, or that the same inputs do not give again."""
+
+from collections.abc import Iterator, Mapping
+
+import polars as pl
+
+from lake.reconcile.findings import Difference
+from lake.reconcile.parity import Disagreement
+from lake.reconcile.refold import Refused
+from lake.reconcile.scope import Scope, place, places
+from order_fraud.topics import CUSTOMER_EVENTS, FRAUD_VERDICTS
+
+TABLES = ("kafka.customer_events", "kafka.relay_by_device", "kafka.relay_by_ip", "kafka.fraud_verdicts")
+
+
+def missing(scope: Scope) -> Iterator[Difference]:
+    """Yield each streamed order without a verdict, unless its verdict may still be on the way."""
+    streamed = scope.facts.streamed.filter(scope.in_days)
+    unjudged = streamed.join(scope.facts.verdicts, on="order_id", how="anti")
+    silences = _silences(scope)
+    for row in unjudged.iter_rows(named=True):
+        silence = silences.get(row["order_id"])
+        certain = isinstance(silence, Refused) or (silence is not None and silence.state == "lost")
+        if not certain and row["timestamp"] > scope.settled:
+            continue
+        yield scope.difference(
+            "verdict-missing",
+            row,
+            f"Order {row['order_id']} came in and got no verdict: {_why(silence)}.",
+            {
+                "event": f"order/{row['order_id']}",
+                "record": place(CUSTOMER_EVENTS.name, row),
+                "ordered at": row["time"],
+            },
+            TABLES,
+        )
+
+
+def _silences(scope: Scope) -> Mapping[str, Disagreement | Refused]:
+    """Return by order id where each order that went missing was seen last."""
+    refused = {one.subject: one for one in scope.parity.refused}
+    lost = {one.subject: one for one in scope.parity.disagreements if one.state in ("lost", "pending")}
+    return refused | lost
+
+
+def _why(silence: Disagreement | Refused | None) -> str:
+    if isinstance(silence, Refused):
+        where = f"{silence.topic}, partition {silence.partition}, offset {silence.offset}"
+        return f"the record at {where} was refused ({silence.reason})"
+    if silence is None:
+        return f"its way ends before {FRAUD_VERDICTS.name}"
+    return silence.words
+
+
+def repeated(scope: Scope) -> Iterator[Difference]:
+    """Yield each order with more than one verdict record."""
+    grouped = (
+        scope.facts.verdicts.filter(scope.in_days)
+        .group_by("order_id", maintain_order=True)
+        .agg(pl.first("customer_id", "amount", "currency", "time"), "partition", "offset", "type", "score")
+        .filter(pl.col("offset").list.len() > 1)
+    )
+    for row in grouped.iter_rows(named=True):
+        said = [f"{kind} ({score} points)" for kind, score in zip(row["type"], row["score"], strict=True)]
+        agree = "all the same" if len(set(said)) == 1 else "and they contradict each other"
+        yield scope.difference(
+            "verdict-repeated",
+            row,
+            f"Order {row['order_id']} has {len(said)} verdicts instead of one, {agree}.",
+            {"records": places(FRAUD_VERDICTS.name, row), "verdicts": "; ".join(said)},
+            ("kafka.fraud_verdicts",),
+        )
+
+
+def not_reproducible(scope: Scope) -> Iterator[Difference]:
+    """Yield each order for which the stream wrote something else than the same inputs give; once, at its first hop."""
+    first: dict[str, list[Disagreement]] = {}
+    for one in scope.parity.disagreements:
+        if one.state in ("differs", "unexplained") and not one.event_id.startswith("customer/"):
+            first.setdefault(one.subject, []).append(one)
+    if not first:
+        return
+    verdicts = scope.facts.verdicts.unique("order_id", keep="first", maintain_order=True)
+    known = pl.concat([scope.orders, verdicts.select(scope.orders.columns)], how="vertical_relaxed").unique(
+        "order_id", keep="first", maintain_order=True
+    )
+    asked = known.filter(scope.in_days & pl.col("order_id").is_in(list(first)))
+    for row in asked.iter_rows(named=True):
+        ones = first[row["order_id"]]
+        one = next((one for one in ones if one.state == "differs"), ones[0])
+        yield scope.difference(
+            "verdict-not-reproducible", row, _different(row["order_id"], one), _evidence(one, ones), TABLES
+        )
+
+
+def _different(order_id: str, one: Disagreement) -> str:
+    if one.state == "unexplained":
+        return f"Nothing that came in leads to what the stream says of order {order_id}: {one.words}."
+    return f"The same inputs give another answer for order {order_id} on {one.target}: {one.words}."
+
+
+def _evidence(one: Disagreement, ones: list[Disagreement]) -> dict[str, object]:
+    return {
+        "event": one.event_id,
+        "input": one.read,
+        "record": one.found,
+        "difference": one.words,
+        "also": "; ".join(f"{other.target}: {other.words}" for other in ones if other is not one),
+    }

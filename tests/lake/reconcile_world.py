@@ -1,0 +1,191 @@
+"""A small world whose systems all agree: events, the archive that the stream would leave, the shop, the payments.
+
+Tests plant a difference by editing one system's rows. The archive is made with the relay itself, record by record.
+"""
+
+import random
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from lake.reconcile import facts
+from lake.reconcile.parity import ARCHIVE_SCHEMA, compare
+from lake.reconcile.scope import Scope
+from order_fraud import events, relay, topics
+from order_fraud.events import (
+    Customer,
+    Delivery,
+    DeliveryHeld,
+    DeliveryReleased,
+    Event,
+    NewCustomer,
+    NewOrder,
+    NoFraudDetected,
+    Order,
+)
+from order_fraud.scorecard_v1 import SCORECARD
+
+START = datetime(2015, 3, 1, tzinfo=UTC)
+ARRIVED = datetime(2026, 1, 1, tzinfo=UTC)
+PARTITIONS = 4
+SHOP = {
+    "order_id": pl.String, "customer_id": pl.String, "created_at": pl.Datetime("us", "UTC"), "day": pl.Date,
+    "amount": pl.Int64, "currency": pl.String, "financial_status": pl.String,
+}  # fmt: skip
+CHARGES = {
+    "charge_id": pl.String, "order_id": pl.String, "amount": pl.Int64, "currency": pl.String,
+    "created_at": pl.Datetime("us", "UTC"), "day": pl.Date, "captured": pl.Boolean, "status": pl.String,
+}  # fmt: skip
+
+
+def sign_up(customer: str, at: datetime, device: str | None = None, ip: str | None = None) -> NewCustomer:
+    data = Customer(customer_id=customer, device_id=device, ip=ip)
+    return NewCustomer(id=f"customer/{customer}", source="/shop", subject=customer, time=at, data=data)
+
+
+def order(
+    order_id: str, customer: str, at: datetime, amount: int = 1000, device: str | None = None, ip: str | None = None
+) -> NewOrder:
+    data = Order(order_id=order_id, customer_id=customer, amount=amount, currency="USD", device_id=device, ip=ip)
+    return NewOrder(id=f"order/{order_id}", source="/shop", subject=order_id, time=at, data=data)
+
+
+@dataclass
+class World:
+    """What every system holds, as plain rows that a test may edit."""
+
+    topics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    shop: list[dict[str, Any]] = field(default_factory=list)
+    charges: list[dict[str, Any]] = field(default_factory=list)
+
+    def append(self, topic: str, key: str, event: Event) -> dict[str, Any]:
+        """Put an event on a topic as landing would archive it."""
+        rows = self.topics.setdefault(topic, [])
+        partition = zlib.crc32(key.encode()) % PARTITIONS
+        row = {
+            "partition": partition,
+            "offset": sum(row["partition"] == partition for row in rows) * 3 + 7,  # gaps, as transactions leave them
+            "timestamp": ARRIVED + timedelta(seconds=len(rows)),
+            "key": key,
+            "type": type(event).__name__,
+            "event_id": event.id,
+            "subject": event.subject,
+            "time": event.time,
+            "day": event.time.date(),
+            "value": events.encode(events.decode(events.encode(event))).decode(),
+        }
+        rows.append(row)
+        return row
+
+    def stream(self, incoming: Sequence[NewCustomer | NewOrder]) -> "World":
+        """Let the events run through relay and delivery, hop after hop."""
+        for event in incoming:
+            self.append(topics.CUSTOMER_EVENTS.name, event.data.customer_id, event)
+        for hop in relay.ROUTE:
+            histories: dict[int, dict[str, Any]] = {}
+            for row in list(self.topics.get(hop.reads.name, ())):
+                try:
+                    event = relay.receive(hop, row["key"].encode(), row["value"].encode())
+                    onward = relay.step(hop, histories.setdefault(row["partition"], {}), event, SCORECARD)
+                except relay.Unusable:
+                    continue
+                if onward is not None:
+                    self.append(onward.topic.name, onward.key, onward.event)
+        for row in self.topics.get(topics.FRAUD_VERDICTS.name, ()):
+            self.deliver(row)
+        return self
+
+    def deliver(self, verdict: dict[str, Any]) -> None:
+        """Release or hold as the verdict says."""
+        cleared = verdict["type"] == NoFraudDetected.__name__
+        self.told(DeliveryReleased if cleared else DeliveryHeld, verdict["subject"], verdict["key"], verdict["time"])
+
+    def told(self, kind: type[Event], order_id: str, customer: str, at: datetime) -> dict[str, Any]:
+        """Tell the warehouse something."""
+        what = {DeliveryReleased: "released", DeliveryHeld: "held"}.get(kind, "cancelled")
+        data = Delivery(order_id=order_id, customer_id=customer, cause=f"verdict/{order_id}")
+        event = kind(id=f"delivery/{order_id}/{what}", source="/delivery", subject=order_id, time=at, data=data)
+        return self.append(topics.DELIVERY_EVENTS.name, customer, event)
+
+    def sell(self, sold: Sequence[NewCustomer | NewOrder]) -> "World":
+        """Let shop and payment provider know the orders."""
+        for event in sold:
+            if isinstance(event, NewOrder):
+                self.in_shop(event.data.order_id, event.data.customer_id, event.time, event.data.amount)
+                self.pay(event.data.order_id, event.time + timedelta(minutes=1), event.data.amount)
+        return self
+
+    def in_shop(self, order_id: str, customer: str, at: datetime, amount: int) -> None:
+        common = {"order_id": order_id, "amount": amount, "currency": "USD", "created_at": at, "day": at.date()}
+        self.shop.append(common | {"customer_id": customer, "financial_status": "AUTHORIZED"})
+
+    def pay(self, order_id: str | None, at: datetime, amount: int, **other: Any) -> dict[str, Any]:
+        common = {"order_id": order_id, "amount": amount, "currency": "USD", "created_at": at, "day": at.date()}
+        row = common | {"charge_id": f"ch_{len(self.charges)}", "captured": False, "status": "succeeded"} | other
+        self.charges.append(row)
+        return row
+
+    def archive(self, topic: str, columns: Sequence[str]) -> pl.DataFrame:
+        """Read as the lake would: in no particular order."""
+        rows = self.topics.get(topic, ())
+        shuffled = random.Random(7).sample(rows, len(rows))
+        return pl.DataFrame(shuffled, schema=ARCHIVE_SCHEMA).select(columns)
+
+    def scope(
+        self, first: date = date(2000, 1, 1), last: date = date(2100, 1, 1), settled: datetime | None = None
+    ) -> Scope:
+        """Fold, and open the facts."""
+        parity = compare(self.archive, SCORECARD, first, last)
+        both = {
+            "streamed": facts.streamed(self.archive(topics.CUSTOMER_EVENTS.name, facts.ARCHIVE_COLUMNS)),
+            "verdicts": facts.verdicts(self.archive(topics.FRAUD_VERDICTS.name, facts.ARCHIVE_COLUMNS)),
+            "deliveries": facts.deliveries(self.archive(topics.DELIVERY_EVENTS.name, facts.ARCHIVE_COLUMNS)),
+            "shop": pl.DataFrame(self.shop, schema=SHOP),
+            "charges": pl.DataFrame(self.charges, schema=CHARGES),
+        }
+        snapshots = {"shop.orders": 11, "kafka.fraud_verdicts": 22}
+        return Scope(facts.Facts(**both), parity, first, last, settled or ARRIVED + timedelta(days=1), snapshots)
+
+    def only(self, topic: str, event_id: str) -> dict[str, Any]:
+        """Return the one record of an event on a topic."""
+        (row,) = (row for row in self.topics[topic] if row["event_id"] == event_id)
+        return row
+
+    def drop(self, topic: str, event_id: str) -> dict[str, Any]:
+        """Make a record vanish, and return it."""
+        row = self.only(topic, event_id)
+        self.topics[topic].remove(row)
+        return row
+
+
+def edit(row: dict[str, Any], **changes: Any) -> None:
+    """Change fields of an archived event's ``data``."""
+    event = events.decode(row["value"].encode())
+    changed = msgspec.structs.replace(event, data=msgspec.structs.replace(event.data, **changes))
+    row["value"] = events.encode(changed).decode()
+
+
+def traffic(customers: int = 12, orders: int = 4, seed: int = 1) -> list[NewCustomer | NewOrder]:
+    """Return sign-ups and orders in event-time order; some share devices and ips, some have none."""
+    draw = random.Random(seed)
+    made: list[NewCustomer | NewOrder] = []
+    for number in range(customers):
+        customer = f"c{number}"
+        device = None if number % 5 == 0 else f"d{number % 4}"
+        ip = None if number % 3 == 0 else f"10.0.0.{number % 4}"
+        made.append(sign_up(customer, START + timedelta(minutes=number), device, ip))
+        for place in range(1, orders + 1):
+            at = START + timedelta(hours=draw.uniform(1, 96))
+            made.append(order(f"{customer}-{place}", customer, at, draw.randrange(500, 50_000), device, ip))
+    return sorted(made, key=lambda event: event.time)
+
+
+def calm(seed: int = 1, customers: int = 12, orders: int = 4) -> World:
+    """Return a world in which all systems agree."""
+    made = traffic(customers, orders, seed)
+    return World().stream(made).sell(made)
