@@ -1,0 +1,65 @@
+"""Serves the sandbox: a shop (Shopify's GraphQL Admin API) and a payment provider (Stripe's API) still empty.
+
+`python -m sandbox.feed` fills them. Nothing is kept when the server stops.
+"""
+
+import argparse
+import os
+import sys
+
+import uvicorn
+
+from sandbox.app import BUCKET_POINTS, POINTS_PER_SECOND, NotSet, create_app, settings_from
+
+_EPILOG = """
+routes:
+  POST /admin/api/2026-07/graphql.json    the shop; header X-Shopify-Access-Token = SANDBOX_SHOP_TOKEN
+  GET  /v1/charges, /v1/charges/{id}      the payments; Authorization: Bearer SANDBOX_PAYMENTS_KEY
+  POST, DELETE /sandbox/records           feed and empty; Authorization: Bearer SANDBOX_ADMIN_TOKEN
+  GET  /health                            how many orders and charges there are
+
+The three secrets come from the environment and have no defaults. Exit code 2: wrong usage, or a secret is missing.
+"""
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=18080, help="port to listen on (default %(default)s)")
+    parser.add_argument(
+        "--bucket",
+        type=int,
+        default=BUCKET_POINTS,
+        metavar="POINTS",
+        help="size of the shop's bucket (default %(default)s)",
+    )
+    parser.add_argument(
+        "--restore",
+        type=float,
+        default=POINTS_PER_SECOND,
+        metavar="POINTS",
+        help="what comes back each second (default %(default)s: Shopify Plus; a standard shop has 100)",
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until stopped."""
+    options = parse_arguments(arguments)
+    try:
+        settings = settings_from(os.environ, bucket_points=options.bucket, points_per_second=options.restore)
+    except NotSet as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    uvicorn.run(create_app(settings), host=options.host, port=options.port, access_log=False, log_level="warning")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
