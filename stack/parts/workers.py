@@ -1,0 +1,35 @@
+"""Stream workers: Faust processes that share the partitions among them."""
+
+import sys
+from pathlib import Path
+
+from stack.part import Part
+from stack.site import Site
+
+
+def workers(site: Site, count: int) -> list[Part]:
+    """``count`` workers; each says by a file that its histories are read and its partitions assigned."""
+    return [_worker(site, index) for index in range(count)]
+
+
+def _worker(site: Site, index: int) -> Part:
+    name = f"worker-{index}"
+    ready_file = site.run_dir / "ready" / name
+
+    def forget() -> None:
+        ready_file.parent.mkdir(parents=True, exist_ok=True)
+        ready_file.unlink(missing_ok=True)
+
+    return Part(
+        name=name,
+        group="workers",
+        command=(sys.executable, "-m", "streams", "worker", "--index", str(index)),
+        env={"COUNTERSIGN_READY_FILE": str(ready_file), "COUNTERSIGN_RUN_DIR": str(site.run_dir)},
+        after=("kafka", "topics"),
+        before=forget,
+        waiting_for=lambda: "" if ready_file.exists() else f"the worker to write {_short(ready_file)}",
+    )
+
+
+def _short(path: Path) -> str:
+    return f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
