@@ -128,55 +128,55 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     time: datetime
 
 
-class NewCustomer(Event, tag=True):
+class NewCustomer(Event, frozen=True, tag=True):
     """A person signed up at the shop. ``subject`` is the customer id, ``time`` the sign-up."""
 
     data: Customer
 
 
-class NewOrder(Event, tag=True):
+class NewOrder(Event, frozen=True, tag=True):
     """A customer placed an order at the shop. ``subject`` is the order id, ``time`` the purchase."""
 
     data: Order
 
 
-class PossibleFraud(Event, tag=True):
+class PossibleFraud(Event, frozen=True, tag=True):
     """The order must not leave the warehouse. ``time`` is the order's."""
 
     data: Verdict
 
 
-class NoFraudDetected(Event, tag=True):
+class NoFraudDetected(Event, frozen=True, tag=True):
     """The order is cleared: the only event on which delivery goes on. ``time`` is the order's."""
 
     data: Verdict
 
 
-class DeliveryReleased(Event, tag=True):
+class DeliveryReleased(Event, frozen=True, tag=True):
     """The warehouse may ship. ``time`` is the order's."""
 
     data: Delivery
 
 
-class DeliveryHeld(Event, tag=True):
+class DeliveryHeld(Event, frozen=True, tag=True):
     """The warehouse must wait. ``time`` is the order's."""
 
     data: Delivery
 
 
-class DeliveryCancelled(Event, tag=True):
+class DeliveryCancelled(Event, frozen=True, tag=True):
     """The warehouse must stop or recall the parcel. ``time`` is the correction's."""
 
     data: Delivery
 
 
-class FindingRaised(Event, tag=True):
+class FindingRaised(Event, frozen=True, tag=True):
     """Reconciliation found a difference. ``time`` is the business time of the order or payment concerned."""
 
     data: Finding
 
 
-class CorrectionRequested(Event, tag=True):
+class CorrectionRequested(Event, frozen=True, tag=True):
     """Reconciliation asks for a remedy. ``time`` is the finding's."""
 
     data: Correction

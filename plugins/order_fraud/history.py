@@ -2,10 +2,10 @@
 
 Small and bounded: decaying counters instead of event lists, a capped set instead of every customer ever seen.
 
-**Decaying counter.** The count over a window ``w`` is the sum over past events of ``exp(-age / w)``: an event weighs 1 when it
-happens, 1/e one window later, and so on. It needs one number and the time at which it holds, and a late event weighs in with
-the weight it would have by now, so that the order of arrival does not matter (Cormode et al., "Forward decay: a practical time
-decay model for streaming systems", ICDE 2009, section III).
+**Decaying counter.** The count over a window ``w`` is the sum over past events of ``exp(-age / w)``: an event weighs 1
+when it happens, 1/e one window later, and so on. It needs one number and the time at which it holds, and a late event
+weighs in with the weight it would have by now, so that the order of arrival does not matter (Cormode et al., "Forward
+decay: a practical time decay model for streaming systems", ICDE 2009, section III).
 """
 
 from math import exp, sqrt
@@ -22,8 +22,8 @@ MAX_CUSTOMERS = 16
 """Distinct customers that one entity remembers; beyond it the number reads "16 or more"."""
 
 MAX_RECENT = 32
-"""Order ids that one customer remembers: a repeat that comes later than this many orders is not recognised by the stream
-(the reconciliation still finds it)."""
+"""Order ids that one customer remembers: a repeat that comes later than this many orders is not recognised by the
+stream (the reconciliation still finds it)."""
 
 USUAL_ORDERS = 3
 """Earlier orders that it takes before an amount can be called unusual."""
@@ -42,9 +42,7 @@ class _Names(NamedTuple):
     sign_ups_1d: str
 
 
-_NAMES = {
-    entity: _Names(*(f"{entity}.{field}" for field in _Names._fields)) for entity in ("customer", "device", "ip")
-}
+_NAMES = {entity: _Names(*(f"{entity}.{field}" for field in _Names._fields)) for entity in ("customer", "device", "ip")}
 
 
 class Sighting(NamedTuple):
@@ -96,8 +94,8 @@ def advance(entity: str, history: History | None, sighting: Sighting) -> tuple[H
         sighting: a sign-up or an order.
 
     Returns:
-        The new history (the old one is left as it was) and the signals, empty for a sign-up. Signals are rounded to four
-        decimals; their meanings stand in :mod:`order_fraud.signals`.
+        The new history (the old one is left as it was) and the signals, empty for a sign-up. Signals are rounded to
+        four decimals; their meanings stand in :mod:`order_fraud.signals`.
     """
     if history is None:
         history = History(sighting.time, sighting.time)
@@ -176,9 +174,7 @@ def _order(entity: str, history: History, sighting: Sighting) -> tuple[History, 
     return after, signals
 
 
-def _add(
-    counters: tuple[float, float, float], as_of: int, time: int, weight: float
-) -> tuple[float, float, float]:
+def _add(counters: tuple[float, float, float], as_of: int, time: int, weight: float) -> tuple[float, float, float]:
     """Return decaying counters after an event of ``weight`` at ``time``, holding at ``max(as_of, time)``."""
     elapsed = time - as_of
     if elapsed == 0:

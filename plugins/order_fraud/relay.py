@@ -1,13 +1,13 @@
 """The order's way: customer -> device -> ip -> verdict, one code for every hop.
 
-Each hop owns the histories of its entity, stamps its signals on the order and passes it on. The hop after which no entity is
-left judges. A sign-up travels the same way, changes histories, and ends after its last entity.
+Each hop owns the histories of its entity, stamps its signals on the order and passes it on. The hop after which no
+entity is left judges. A sign-up travels the same way, changes histories, and ends after its last entity.
 """
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from order_fraud import topics
 from order_fraud.events import (
@@ -61,6 +61,15 @@ ROUTE: tuple[Hop, ...] = (
 _REST = {hop.entity: ROUTE[place + 1 :] for place, hop in enumerate(ROUTE)}
 
 
+class Histories(Protocol):
+    """The histories of one hop and partition by entity id: a dict, or anything that keeps them as well."""
+
+    def get(self, entity_id: str, /) -> History | None:
+        """Return what is remembered of an entity, None if nothing is."""
+
+    def __setitem__(self, entity_id: str, history: History, /) -> None: ...
+
+
 class Onward(NamedTuple):
     """What a hop passes on, and to whom."""
 
@@ -88,9 +97,7 @@ def receive(hop: Hop, key: bytes | None, value: bytes | None) -> NewCustomer | N
     return event
 
 
-def step(
-    hop: Hop, histories: MutableMapping[str, History], event: NewCustomer | NewOrder, scorecard: Scorecard
-) -> Onward | None:
+def step(hop: Hop, histories: Histories, event: NewCustomer | NewOrder, scorecard: Scorecard) -> Onward | None:
     """Let one event pass one hop.
 
     Args:

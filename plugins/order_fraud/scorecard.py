@@ -1,7 +1,7 @@
 """From signals to a judgement: points per bin, reasons in plain sentences, a threshold.
 
-score = sum over the scorecard's lines of the points of the bin that the signal falls into; a signal that an order does not
-have gives no points. An order whose score reaches the threshold is possible fraud.
+score = sum over the scorecard's lines of the points of the bin that the signal falls into; a signal that an order does
+not have gives no points. An order whose score reaches the threshold is possible fraud.
 """
 
 from collections.abc import Mapping

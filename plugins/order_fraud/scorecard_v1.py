@@ -1,4 +1,4 @@
-"""Scorecard version 1, set by hand from what fraud teams look for first: haste, shared devices and ips, bursts, odd amounts."""
+"""Scorecard version 1, set by hand: haste, shared devices and ips, bursts, odd amounts."""
 
 from order_fraud.scorecard import Bin, Line, Scorecard
 

@@ -58,7 +58,7 @@ RECONCILE = "reconcile_orders DAG"
 LANDING = "land_events DAG"
 EVERY_SERVICE = "every service"
 
-_relayed = {events.NewCustomer: FRAUD, events.NewOrder: FRAUD}
+_relayed: dict[type[Event], str] = {events.NewCustomer: FRAUD, events.NewOrder: FRAUD}
 
 CUSTOMER_EVENTS = Topic(
     name="customer.events",

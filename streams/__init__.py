@@ -1,0 +1,3 @@
+"""The real-time half: Faust agents on Kafka that call the shared kernel, a partition batch and a transaction at a
+time.
+"""
