@@ -54,16 +54,20 @@ def read(path: Path) -> Book:
     Raises:
         BadFile: the file cannot be opened, is empty, or its header lacks columns.
     """
+    good: list[Row] = []
+    bad: list[BadRow] = []
     try:
         with path.open("rb") as stream:
-            good, bad = [], []
             for row in parse(stream):
-                (bad if isinstance(row, BadRow) else good).append(row)
+                if isinstance(row, BadRow):
+                    bad.append(row)
+                else:
+                    good.append(row)
     except OSError as error:
         raise BadFile(f"{path}: {error.strerror or error}") from error
     except BadFile as error:
         raise BadFile(f"{path}: {error}") from error
-    return book(good, bad)  # type: ignore[arg-type]  # told apart just above
+    return book(good, bad)
 
 
 def parse(stream: BinaryIO) -> Iterator[Row | BadRow]:

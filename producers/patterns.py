@@ -218,8 +218,7 @@ def _hide(row: Row, market: _Market) -> Row:
     """Now and then the shop does not learn the address or the device of an honest order."""
     if row.truth != "normal" or market.draw.random() > 0.03:
         return row
-    missing = "ip" if market.draw.random() < 0.7 else "device_id"
-    return replace(row, **{missing: None})
+    return replace(row, ip=None) if market.draw.random() < 0.7 else replace(row, device_id=None)
 
 
 def generate(orders: int, seed: int) -> Book:

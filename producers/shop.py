@@ -5,7 +5,6 @@ broker or counted as failed. A run that is repeated sends the same ids again, an
 """
 
 import argparse
-import csv
 import json
 import sys
 import time
@@ -83,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
         orders = source.load(options)
         withhold = read_ids(options.withhold) if options.withhold else frozenset()
         if options.truth:
-            write_truth(orders, options.truth)
+            source.write_truth(orders, options.truth)
         outbox = Outbox(CUSTOMER_EVENTS, options.bootstrap, "shop")
     except BrokerUnusable as error:
         screen.print("error:", str(error), highlight=False, markup=False, soft_wrap=True)
@@ -134,14 +133,6 @@ def send(orders: Book, withhold: frozenset[str], outbox: Outbox, rate: int | Non
 def read_ids(path: Path) -> frozenset[str]:
     """The order ids of a file, one a line; blank lines count for nothing."""
     return frozenset(line.strip() for line in path.read_text().splitlines() if line.strip())
-
-
-def write_truth(orders: Book, path: Path) -> None:
-    """Write what each order really was, for evaluation."""
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("order_id", "pattern"))
-        writer.writerows((sale.order_id, sale.row.truth) for sale in orders.sales)
 
 
 def show(summary: Summary, orders: Book, outbox: Outbox, screen: Console) -> None:

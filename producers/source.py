@@ -4,6 +4,7 @@ The producer, the sandbox feed and the fault plan must see the same order ids, s
 """
 
 import argparse
+import csv
 from pathlib import Path
 
 from producers import orders_csv, patterns
@@ -45,3 +46,11 @@ def load(arguments: argparse.Namespace) -> Book:
     if arguments.orders is not None:
         return orders_csv.read(arguments.orders)
     return patterns.generate(arguments.generate, arguments.seed)
+
+
+def write_truth(book: Book, path: Path) -> None:
+    """Write what each order really was, for evaluation."""
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("order_id", "pattern"))
+        writer.writerows((sale.order_id, sale.row.truth) for sale in book.sales)

@@ -12,6 +12,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import batched
 from pathlib import Path
 from typing import cast
 
@@ -109,12 +110,10 @@ def read_plan(path: Path, book: Book) -> Plan:
 
 def batches(book: Book, plan: Plan, seed: int) -> Iterator[Load]:
     """Everything that is to be sent, in pieces of a bounded size."""
-    pending: list[Order] | list[Charge]
-    for name, records in (("orders", orders(book, plan)), ("charges", charges(book, plan, seed))):
-        everything = list(records)
-        for start in range(0, len(everything), PER_REQUEST):
-            pending = cast("list[Order] | list[Charge]", everything[start : start + PER_REQUEST])
-            yield Load(**{name: pending})
+    for some_orders in batched(orders(book, plan), PER_REQUEST):
+        yield Load(orders=list(some_orders))
+    for some_charges in batched(charges(book, plan, seed), PER_REQUEST):
+        yield Load(charges=list(some_charges))
 
 
 def send(url: str, token: str, loads: list[Load], screen: Console) -> dict[str, int]:

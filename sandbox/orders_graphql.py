@@ -87,8 +87,8 @@ def _refuse(message: str, code: str = "BAD_REQUEST") -> GraphQLError:
     return GraphQLError(message, extensions={"code": code})
 
 
-def _order(_: object, info: GraphQLResolveInfo, id: str) -> dict[str, Any] | None:  # named by the schema
-    asked: Asked = info.context
+def _order(_: object, info: GraphQLResolveInfo[Asked], id: str) -> dict[str, Any] | None:  # named by the schema
+    asked = info.context
     number = id.removeprefix(_ORDER_GID)
     if number == id or not number.isdecimal():
         raise _refuse(f"Invalid global id '{id}'", "argumentLiteralsIncompatible")
@@ -96,8 +96,8 @@ def _order(_: object, info: GraphQLResolveInfo, id: str) -> dict[str, Any] | Non
     return None if order is None else as_node(int(number), order)
 
 
-def _orders(_: object, info: GraphQLResolveInfo, **arguments: Any) -> dict[str, Any]:
-    asked: Asked = info.context
+def _orders(_: object, info: GraphQLResolveInfo[Asked], **arguments: Any) -> dict[str, Any]:
+    asked = info.context
     size, backwards, cursor = _page_asked(arguments)
     sort_key: str = arguments["sortKey"]
     by, sorted_field = SORT_KEYS[sort_key]
@@ -121,19 +121,19 @@ def _orders(_: object, info: GraphQLResolveInfo, **arguments: Any) -> dict[str, 
 
 
 def _page_asked(arguments: dict[str, Any]) -> tuple[int, bool, str | None]:
-    first, last = arguments.get("first"), arguments.get("last")
-    if (first is None) == (last is None):
+    given = [name for name in ("first", "last") if arguments.get(name) is not None]
+    if len(given) != 1:
         raise _refuse("you must provide one of first or last")
-    name, size = ("first", first) if first is not None else ("last", last)
+    name, size = given[0], int(arguments[given[0]])
     if not 1 <= size <= MOST_PER_PAGE:
         raise _refuse(f"{name} must be between 1 and {MOST_PER_PAGE}, it is {size}")
-    wrong, right = ("before", "after") if first is not None else ("after", "before")
+    right, wrong = ("after", "before") if name == "first" else ("before", "after")
     if arguments.get(wrong) is not None:
         raise _refuse(f"{wrong} cannot be used with {name}")
-    return size, first is None, arguments.get(right)
+    return size, name == "last", arguments.get(right)
 
 
-def _ranges(asked: Asked, info: GraphQLResolveInfo, query: str | None) -> dict[str, search.Range]:
+def _ranges(asked: Asked, info: GraphQLResolveInfo[Asked], query: str | None) -> dict[str, search.Range]:
     try:
         found = search.parse(query or "")
     except search.BadSearch as error:

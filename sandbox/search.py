@@ -43,13 +43,13 @@ class Range:
     high: int | str | None = None
 
     def __contains__(self, value: int | str) -> bool:
-        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)  # type: ignore[operator]
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)  # type: ignore[operator]  # a field holds one type
 
     def narrowed(self, other: "Range") -> "Range":
         """The values that match both."""
         lows = [end for end in (self.low, other.low) if end is not None]
         highs = [end for end in (self.high, other.high) if end is not None]
-        return Range(max(lows) if lows else None, min(highs) if highs else None)  # type: ignore[type-var]
+        return Range(max(lows) if lows else None, min(highs) if highs else None)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,118 @@
+"""Forges releases: what a compromised warehouse handheld would send, DeliveryReleased for orders that nobody cleared.
+
+For tests and demonstrations only: it shows that the reconciliation finds a release that no verdict stands behind. The
+file has one order a line, ``order_id,customer_id`` or ``order_id,customer_id,time``; a header line is skipped.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from order_fraud.events import Delivery, DeliveryReleased
+from order_fraud.topics import DELIVERY_EVENTS
+from producers import fields
+from producers.book import BadRow
+from producers.outbox import BrokerUnusable, Outbox, bootstrap_from_environment
+
+SOURCE = "/warehouse-handheld"
+CAUSE = "forged"
+ALL_WELL, BAD_INPUT, ROWS_REJECTED, NO_BROKER, NOT_DELIVERED = 0, 2, 3, 4, 5
+
+
+def forged(order_id: str, customer_id: str, time: datetime) -> DeliveryReleased:
+    """A release without clearance; it bears the id that the delivery service would give it."""
+    return DeliveryReleased(
+        id=f"delivery/{order_id}/released",
+        source=SOURCE,
+        subject=order_id,
+        time=time,
+        data=Delivery(order_id=order_id, customer_id=customer_id, cause=CAUSE),
+    )
+
+
+def read(lines: Iterable[str], default_time: datetime | None) -> Iterator[DeliveryReleased | BadRow]:
+    """Yield an event, or what is wrong, for every line that is neither blank nor a header.
+
+    Args:
+        lines: ``order_id,customer_id[,time]``; the time is the order's, in UTC.
+        default_time: for lines without one; None refuses them.
+    """
+    for number, cells in enumerate(csv.reader(lines), start=1):
+        cells = [cell.strip() for cell in cells]
+        if not any(cells) or (number == 1 and cells[0] == "order_id"):
+            continue
+        try:
+            yield _release(cells, default_time)
+        except fields.BadField as error:
+            yield BadRow(number, str(error))
+
+
+def _release(cells: list[str], default_time: datetime | None) -> DeliveryReleased:
+    if not 2 <= len(cells) <= 3:
+        raise fields.BadField(f"the line has {len(cells)} columns, expected order_id,customer_id[,time]")
+    order_id, customer_id = fields.text("order_id", cells[0]), fields.text("customer_id", cells[1])
+    if order_id is None or customer_id is None:
+        raise fields.BadField("order_id is empty" if order_id is None else "customer_id is empty")
+    if len(cells) == 3 and cells[2]:
+        return forged(order_id, customer_id, fields.time("time", cells[2]))
+    if default_time is None:
+        raise fields.BadField("time is empty, and no --time stands in for it")
+    return forged(order_id, customer_id, default_time)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return fields.time("--time", text)
+    except fields.BadField as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m producers.forge",
+        description=__doc__,
+        epilog="Exit codes: 0 all sent, 2 wrong usage or unreadable file, 3 some lines were refused, 4 no broker or "
+        "topic, 5 some records were not acknowledged.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--orders-file", type=Path, required=True, metavar="FILE", help="the orders to release")
+    parser.add_argument("--time", type=_moment, metavar="ISO", help="business time for lines that have none")
+    parser.add_argument("--bootstrap", default=bootstrap_from_environment(), metavar="HOST:PORT", help="the broker")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    options = parse_arguments(arguments)
+    try:
+        with options.orders_file.open(newline="") as stream:
+            rows = list(read(stream, options.time))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        print(f"error: {options.orders_file}: {error}", file=sys.stderr)
+        return BAD_INPUT
+    try:
+        outbox = Outbox(DELIVERY_EVENTS, options.bootstrap, "forge")
+    except BrokerUnusable as error:
+        print(f"error: {error}", file=sys.stderr)
+        return NO_BROKER
+    refused = [row for row in rows if isinstance(row, BadRow)]
+    for row in rows:
+        if isinstance(row, DeliveryReleased):
+            outbox.send(row.data.customer_id, row)
+    outbox.close()
+    for bad in refused:
+        print(f"rejected {bad}", file=sys.stderr)
+    for reason, times in outbox.failures.most_common():
+        print(f"not delivered: {times} x {reason}", file=sys.stderr)
+    print(f"forged {outbox.acknowledged.total()} releases to {DELIVERY_EVENTS.name} at {options.bootstrap}")
+    if outbox.failed:
+        return NOT_DELIVERED
+    return ROWS_REJECTED if refused else ALL_WELL
+
+
+if __name__ == "__main__":
+    sys.exit(main())
