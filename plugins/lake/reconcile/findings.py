@@ -6,6 +6,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from lake.landing.money import minor_units
 from order_fraud.events import Finding, FindingKind, Remedy
 
 KINDS: tuple[FindingKind, ...] = get_args(FindingKind)
@@ -29,11 +30,6 @@ REMEDIES: Mapping[FindingKind, Remedy] = MappingProxyType(
 OWN_REMEDIES: frozenset[Remedy] = frozenset({"stream-order", "decide-again", "cancel-delivery"})
 """Remedies that a service of ours can carry out when an event asks it to; a person sees to the others."""
 
-_DECIMALS = {"BIF": 0, "CLP": 0, "JPY": 0, "KRW": 0, "PYG": 0, "VND": 0, "XAF": 0, "XOF": 0} | {
-    "BHD": 3, "IQD": 3, "JOD": 3, "KWD": 3, "LYD": 3, "OMR": 3, "TND": 3
-}  # fmt: skip
-"""ISO 4217 currencies whose minor unit is not a hundredth."""
-
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -48,6 +44,7 @@ def money(amount: int | None, currency: str | None) -> str:
     """Return an amount of minor units as a person writes it: ``1,234.50 USD``."""
     if amount is None:
         return "an unknown amount"
-    decimals = _DECIMALS.get(currency or "", 2)
-    whole, part = divmod(amount, 10**decimals)
-    return f"{whole:,}{f'.{part:0{decimals}d}' if decimals else ''} {currency or ''}".rstrip()
+    unit = minor_units("1", currency or "")
+    whole, part = divmod(amount, unit)
+    decimals = f".{part:0{len(str(unit)) - 1}d}" if unit > 1 else ""
+    return f"{whole:,}{decimals} {currency or ''}".rstrip()

@@ -1,0 +1,168 @@
+"""Findings become events, each exactly once, whatever crashes.
+
+The topic itself is the outbox: what it holds (read_committed) has been emitted, all else has not. One run emits in
+these steps:
+
+1. Take over the transactional id: an older run that still lives is fenced and its open transaction aborted, so that
+   nobody else can commit from here on.
+2. Read the topic to its end and remember the ids.
+3. Emit what is missing, in one transaction: all of it appears, or nothing.
+
+A crash before the commit leaves nothing, and the retry emits all; a crash after it leaves all, and the retry finds it.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from lake.landing import broker
+from lake.landing.broker import TopicUnusable
+from lake.reconcile.findings import OWN_REMEDIES, Difference
+from order_fraud import events
+from order_fraud.events import Correction, CorrectionRequested, Event, FindingRaised
+from order_fraud.topics import RECONCILIATION_FINDINGS
+
+log = logging.getLogger(__name__)
+
+TRANSACTIONAL_ID = "reconcile-orders"
+SOURCE = "/reconcile"
+TIMEOUT_S = 30.0
+
+
+class NotEmitted(RuntimeError):
+    """Nothing was emitted; the message says what the broker said, and trying again is safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """What one run added to the topic, or would have added in a dry run.
+
+    Attributes:
+        findings: newly raised.
+        corrections: newly requested.
+        known: events that stood there already.
+    """
+
+    findings: int
+    corrections: int
+    known: int
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+_id_decoder = msgspec.json.Decoder(_Id)
+
+
+def events_of(differences: Iterable[Difference]) -> Iterator[FindingRaised | CorrectionRequested]:
+    """Yield each finding as an event, followed by the correction it asks for if a service of ours can carry it out."""
+    for difference in differences:
+        finding = difference.finding
+        about = f"{finding.kind}/{finding.order_id}"
+        common = {"source": SOURCE, "subject": finding.order_id, "time": difference.time}
+        yield FindingRaised(id=f"finding/{about}", data=finding, **common)
+        if finding.remedy in OWN_REMEDIES and difference.state == "open":
+            correction = Correction(
+                finding_id=f"finding/{about}",
+                kind=finding.kind,
+                order_id=finding.order_id,
+                customer_id=finding.customer_id,
+                remedy=finding.remedy,
+            )
+            yield CorrectionRequested(id=f"correction/{about}", data=correction, **common)
+
+
+def emit(bootstrap: str, differences: Sequence[Difference], already: Iterable[str] = (), *, dry_run: bool) -> Emitted:
+    """Put on the topic what it does not hold yet.
+
+    Args:
+        bootstrap: the broker.
+        differences: all findings of the run.
+        already: ids of events known to have been emitted although the topic may have forgotten them since.
+        dry_run: only look, emit nothing.
+
+    Raises:
+        NotEmitted: the broker refused, was not there in time, or another run took over.
+    """
+    try:
+        producer = None if dry_run else _take_over(bootstrap)  # Step 1
+        known = _ids_on_topic(bootstrap) | set(already)  # Step 2
+        new = [event for event in events_of(differences) if event.id not in known]
+        findings = sum(isinstance(event, FindingRaised) for event in new)
+        total = sum(1 for _ in events_of(differences))
+        outcome = Emitted(findings, len(new) - findings, total - len(new))
+        if producer is not None and new:
+            _commit(producer, new)  # Step 3
+    except (KafkaException, TopicUnusable) as error:
+        raise NotEmitted(f"nothing was emitted on {RECONCILIATION_FINDINGS.name}: {error}; run it again") from error
+    log.info("%s%s", "dry run, would emit " if dry_run else "emitted ", outcome)
+    return outcome
+
+
+def _take_over(bootstrap: str) -> Producer:
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "transactional.id": TRANSACTIONAL_ID,
+            "transaction.timeout.ms": int(TIMEOUT_S * 1000),
+            "partitioner": "murmur2_random",
+            "linger.ms": 20,
+            "compression.type": "lz4",
+        }
+    )
+    producer.init_transactions(TIMEOUT_S)
+    return producer
+
+
+def _commit(producer: Producer, new: Sequence[Event]) -> None:
+    producer.begin_transaction()
+    for event in new:
+        value = events.encode(event)
+        while True:
+            try:
+                producer.produce(RECONCILIATION_FINDINGS.name, key=event.subject.encode(), value=value)
+                break
+            except BufferError:  # the local queue is full: let deliveries make room
+                producer.poll(0.5)
+    producer.commit_transaction(TIMEOUT_S)
+
+
+def _ids_on_topic(bootstrap: str) -> set[str]:
+    """Return the ids of all committed events on the topic, up to its present end."""
+    _, partitions = broker.identity(bootstrap, RECONCILIATION_FINDINGS)
+    with broker.reader(bootstrap) as consumer:
+        bounds = broker.bounds(consumer, RECONCILIATION_FINDINGS, partitions)
+        name = RECONCILIATION_FINDINGS.name
+        consumer.assign([TopicPartition(name, partition, bound.start) for partition, bound in bounds.items()])
+        return _drain(consumer, {partition for partition, bound in bounds.items() if bound.end > bound.start})
+
+
+def _drain(consumer: Consumer, reading: set[int]) -> set[str]:
+    """Read until each partition has reported its end: the last stable offset, past all transaction markers."""
+    ids: set[str] = set()
+    while reading:
+        messages = consumer.consume(10_000, TIMEOUT_S)
+        if not messages:
+            name = RECONCILIATION_FINDINGS.name
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no answer from {name} for {TIMEOUT_S:.0f} s"))
+        for message in messages:
+            error = message.error()
+            if error is None:
+                ids.update(_id(message.value()))
+            elif error.code() == KafkaError._PARTITION_EOF:
+                reading.discard(message.partition())
+            else:
+                raise KafkaException(error)
+    return ids
+
+
+def _id(value: bytes | None) -> Iterator[str]:
+    """Yield the id of an event; a record that is none has no id, and is somebody else's concern."""
+    try:
+        yield _id_decoder.decode(value or b"").id
+    except msgspec.DecodeError:
+        log.warning("a record on %s is no event of ours; passed over", RECONCILIATION_FINDINGS.name)

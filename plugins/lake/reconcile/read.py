@@ -1,0 +1,103 @@
+"""Read the lake at fixed snapshots: every frame of one reconciliation comes from the same moment of each table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import polars as pl
+from pyiceberg.catalog import Catalog
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo
+from pyiceberg.table import Table
+
+from lake import tables
+from lake.reconcile import facts
+from lake.reconcile.facts import Facts
+from lake.reconcile.scope import GRACE
+from lake.tables import TableSpec
+from order_fraud import topics
+from order_fraud.topics import ARCHIVED, Topic
+
+_BY_TOPIC: Mapping[str, Topic] = {topic.name: topic for topic in ARCHIVED}
+
+
+class NothingLanded(LookupError):
+    """No order has landed, so there are no days to choose from."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pinned:
+    table: Table
+    snapshot_id: int | None
+    committed: datetime | None
+
+
+class Lake:
+    """The source tables, each pinned to the snapshot that it had when this object was made."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        """Pin every source table; one that does not exist yet is made, empty."""
+        self._pinned = {spec.name: _pin(catalog, spec) for spec in tables.SOURCES}
+
+    @property
+    def snapshots(self) -> dict[str, int]:
+        """The snapshot ids by table name, without tables that never got a row."""
+        return {name: pinned.snapshot_id for name, pinned in self._pinned.items() if pinned.snapshot_id is not None}
+
+    @property
+    def settled(self) -> datetime:
+        """Business until then has had the time to reach every system; see :data:`lake.reconcile.scope.GRACE`.
+
+        The archive counts as read when its newest table was: land_events reads all topics in one go, and a topic
+        without news gets no snapshot.
+        """
+        archive = [one.committed for name, one in self._pinned.items() if name.startswith("kafka.") and one.committed]
+        others = [
+            one.committed for name, one in self._pinned.items() if not name.startswith("kafka.") and one.committed
+        ]
+        read = [*others, *([max(archive)] if archive else [])]
+        return (min(read) if read else datetime.now(UTC)) - GRACE
+
+    def days(self) -> tuple[date, date]:
+        """Return the first and the last business day on which any system has an order.
+
+        Raises:
+            NothingLanded: no system has any.
+        """
+        landed = pl.concat([self._read(name, ("day",)) for name in ("kafka.customer_events", "shop.orders")])["day"]
+        if landed.is_empty():
+            raise NothingLanded("no order has landed yet: run land_events and land_sources first")
+        return landed.min(), landed.max()  # type: ignore[return-value]  # polars types them as any literal
+
+    def archive(self, topic: str, columns: Sequence[str], partition: int | None = None) -> pl.DataFrame:
+        """Return columns of an archived topic, of one partition or of all."""
+        rows = AlwaysTrue() if partition is None else EqualTo("partition", partition)
+        return self._read(tables.records(_BY_TOPIC[topic]).name, columns, rows)
+
+    def facts(self) -> Facts:
+        """Return what all systems say, of all days."""
+        return Facts(
+            streamed=facts.streamed(self.archive(topics.CUSTOMER_EVENTS.name, facts.ARCHIVE_COLUMNS)),
+            verdicts=facts.verdicts(self.archive(topics.FRAUD_VERDICTS.name, facts.ARCHIVE_COLUMNS)),
+            deliveries=facts.deliveries(self.archive(topics.DELIVERY_EVENTS.name, facts.ARCHIVE_COLUMNS)),
+            shop=self._read("shop.orders", facts.SHOP_COLUMNS),
+            charges=self._read("payments.charges", facts.CHARGE_COLUMNS),
+        )
+
+    def _read(self, name: str, columns: Sequence[str], rows: BooleanExpression | None = None) -> pl.DataFrame:
+        pinned = self._pinned[name]
+        scan = pinned.table.scan(
+            row_filter=AlwaysTrue() if rows is None else rows,
+            selected_fields=tuple(columns),
+            snapshot_id=pinned.snapshot_id,
+        )
+        frame = pl.from_arrow(scan.to_arrow())
+        assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker: a table never makes a series
+        return frame.select(columns)
+
+
+def _pin(catalog: Catalog, spec: TableSpec) -> _Pinned:
+    table = tables.ensure(catalog, spec)
+    snapshot = table.current_snapshot()
+    if snapshot is None:
+        return _Pinned(table, None, None)
+    return _Pinned(table, snapshot.snapshot_id, datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC))

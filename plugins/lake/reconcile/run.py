@@ -1,0 +1,85 @@
+"""One reconciliation from the lake to its outcome; the tasks of ``reconcile_orders`` call these functions."""
+
+import logging
+from datetime import UTC, date, datetime
+
+from lake.catalog import open_catalog
+from lake.reconcile import outcome
+from lake.reconcile.match import match
+from lake.reconcile.outcome import Outcome
+from lake.reconcile.parity import compare
+from lake.reconcile.read import Lake
+from lake.reconcile.scope import Scope
+from lake.reconcile.summary import figures, summarize
+from lake.report.store import OUTCOME, ReportStore, safe_run_id
+from lake.settings import from_environment
+from order_fraud.scorecard_v1 import SCORECARD
+
+log = logging.getLogger(__name__)
+
+
+class BadDays(ValueError):
+    """The days asked for make no sense; the message says why."""
+
+
+def parse_days(from_day: str | None, to_day: str | None) -> tuple[date | None, date | None]:
+    """Return the days of the form; None means the first or last landed day.
+
+    Raises:
+        BadDays: not a date, or the first lies after the last.
+    """
+    days: list[date | None] = []
+    for name, text in (("from_day", from_day), ("to_day", to_day)):
+        try:
+            days.append(None if not text else date.fromisoformat(text))
+        except ValueError as error:
+            raise BadDays(f"{name} {text!r} is no date: write it as YYYY-MM-DD") from error
+    first, last = days
+    if first is not None and last is not None and first > last:
+        raise BadDays(f"from_day {first} lies after to_day {last}")
+    return first, last
+
+
+def reconcile(run_id: str, first: date | None, last: date | None, *, dry_run: bool) -> Outcome:
+    """Re-fold, match, and store the outcome beside the report to come.
+
+    Args:
+        run_id: Airflow's id of the run.
+        first, last: business days, both included; None means the first or last landed day.
+        dry_run: only noted in the outcome; nothing is emitted here in any case.
+
+    Raises:
+        NothingLanded: there is no order in the lake.
+        BadDays: ``first`` lies after the last landed day, or ``last`` before the first.
+    """
+    settings = from_environment()
+    lake = Lake(open_catalog(settings))
+    earliest, latest = lake.days()
+    first, last = first or earliest, last or latest
+    if first > last:
+        raise BadDays(f"the days {first} to {last} hold nothing: orders have landed for {earliest} to {latest}")
+    log.info("reconciling %s to %s on snapshots %s", first, last, lake.snapshots)
+    parity = compare(lake.archive, SCORECARD, first, last)
+    scope = Scope(lake.facts(), parity, first, last, lake.settled, lake.snapshots)
+    result = Outcome(
+        run_id=run_id,
+        made_at=datetime.now(UTC),
+        first=first,
+        last=last,
+        dry_run=dry_run,
+        settled=scope.settled,
+        scorecard_version=SCORECARD.version,
+        threshold=SCORECARD.threshold,
+        snapshots=lake.snapshots,
+        parity=figures(parity),
+        summary=summarize(scope),
+        differences=match(scope),
+    )
+    ReportStore(settings).put(safe_run_id(run_id), OUTCOME, outcome.dump(result))
+    log.info("%d findings: %s", len(result.differences), result.counts)
+    return result
+
+
+def stored(run_id: str) -> Outcome:
+    """Return the outcome that :func:`reconcile` stored for a run."""
+    return outcome.load(ReportStore(from_environment()).get(safe_run_id(run_id), OUTCOME))

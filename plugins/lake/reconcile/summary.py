@@ -1,0 +1,84 @@
+"""The days in figures: how far the orders came, what was said of them, and why."""
+
+import polars as pl
+
+from lake.reconcile.facts import TAKING
+from lake.reconcile.outcome import Day, Hit, Money, ParityFigures, Step, Summary
+from lake.reconcile.parity import Parity
+from lake.reconcile.scope import Scope
+
+MAX_LISTED = 100
+"""Refused inputs and differences of sign-ups that the report lists; the rest are counted."""
+
+
+def summarize(scope: Scope) -> Summary:
+    """Return the figures of the scope's days."""
+    orders = scope.orders.filter(scope.in_days)
+    verdicts = scope.facts.verdicts.filter(scope.in_days)
+    deliveries = scope.facts.deliveries.filter(scope.in_days)
+    held = pl.col("clear").not_()
+    days = verdicts.group_by("day").agg(pl.col("clear").sum(), held.sum().alias("held")).sort("day")
+    scores = verdicts.group_by("score").agg(pl.col("clear").sum(), held.sum().alias("held")).sort("score")
+    hits = (
+        verdicts.explode("reasons", empty_as_null=True)
+        .drop_nulls("reasons")
+        .group_by("reasons")
+        .agg(pl.len(), held.sum().alias("held"))
+        .sort("len", "reasons", descending=(True, False))
+    )
+    money = (
+        orders.join(verdicts.filter(held).select("order_id", held=True).unique(), on="order_id", how="left")
+        .group_by("currency")
+        .agg(pl.col("amount").sum(), pl.col("amount").filter(pl.col("held")).sum().alias("held"))
+        .sort("currency")
+    )
+    return Summary(
+        orders=orders.height,
+        verdicts=dict(verdicts.group_by("type").len().sort("type").iter_rows()),
+        funnel=_funnel(scope),
+        days=[Day(*row) for row in days.iter_rows()],
+        scores=list(scores.iter_rows()),
+        reasons=[Hit(*row) for row in hits.iter_rows()],
+        money=[Money(*row) for row in money.iter_rows()],
+        deliveries=dict(deliveries.group_by("type").len().sort("type").iter_rows()),
+    )
+
+
+def _funnel(scope: Scope) -> list[Step]:
+    """Each step counts those orders of the step before that came on."""
+    facts = scope.facts
+    releases = facts.deliveries.filter(pl.col("type") == "DeliveryReleased")
+    paid = facts.charges.filter(pl.col("status").is_in(TAKING))
+    way = (
+        ("streamed", facts.streamed, "their NewOrder event came in"),
+        ("judged", facts.verdicts, "the stream gave a verdict"),
+        ("cleared", facts.verdicts.filter("clear"), "the verdict is NoFraudDetected"),
+        ("released", releases, "the warehouse was told to ship"),
+        ("paid", paid, "the payment provider took or reserved money"),
+    )
+    orders = facts.shop.filter(scope.in_days).select("order_id").unique()
+    steps = [Step("sold", orders.height, "orders of these days in the shop")]
+    for name, reached, meaning in way:
+        orders = orders.join(reached, on="order_id", how="semi")
+        steps.append(Step(name, orders.height, meaning))
+    return steps
+
+
+def figures(parity: Parity) -> ParityFigures:
+    """Return how re-folding went, short enough to be read."""
+    pending = [one for one in parity.disagreements if one.state == "pending"]
+    sign_ups = [
+        one.words for one in parity.disagreements if one.state != "pending" and one.event_id.startswith("customer/")
+    ]
+    if len(sign_ups) > MAX_LISTED:
+        sign_ups[MAX_LISTED:] = [f"and {len(sign_ups) - MAX_LISTED} more"]
+    return ParityFigures(
+        verdicts=parity.verdicts,
+        verdicts_equal=parity.verdicts_equal,
+        hops=list(parity.hops),
+        refused_inputs=len(parity.refused),
+        refused=list(parity.refused[:MAX_LISTED]),
+        sign_ups=sign_ups,
+        pending=len(pending),
+        seconds=sum(hop.seconds for hop in parity.hops),
+    )

@@ -1,0 +1,104 @@
+"""Where reports lie: ``s3://<bucket>/reports/reconcile_orders/<run>/`` with ``report.html`` and ``report.json``."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from lake.settings import Settings
+
+ROOT = "reports/reconcile_orders/"
+HTML, JSON, OUTCOME = "report.html", "report.json", "outcome.json"
+
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}\Z")
+_TYPES = {".html": "text/html; charset=utf-8", ".json": "application/json"}
+
+
+class NoSuchReport(LookupError):
+    """There is no such document; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A report as the list shows it: the run's safe id, when its page was written, how many bytes it has."""
+
+    run: str
+    written: datetime
+    size: int
+
+
+def safe_run_id(run_id: str) -> str:
+    """Return a run id as one path segment: what S3 or a URL may trip over is replaced, and a digest keeps ids apart."""
+    if _SAFE.match(run_id):
+        return run_id
+    digest = hashlib.sha256(run_id.encode()).hexdigest()[:8]
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', run_id).lstrip('_.-')[:150]}-{digest}".lstrip("-")
+
+
+class ReportStore:
+    """Reads and writes the documents of runs."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect with the settings' endpoint and keys, or with the usual AWS chain where there are none."""
+        self.bucket = settings.bucket
+        self._s3: Any = boto3.client(
+            "s3",
+            endpoint_url=settings.s3_endpoint,
+            region_name=settings.region,
+            aws_access_key_id=settings.access_key,
+            aws_secret_access_key=settings.secret_key,
+            config=Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60),
+        )
+
+    def uri(self, run: str, name: str) -> str:
+        """Return the s3:// address of a document."""
+        return f"s3://{self.bucket}/{_key(run, name)}"
+
+    def put(self, run: str, name: str, body: bytes) -> str:
+        """Store a document in place of an earlier one, and return its address."""
+        suffix = name[name.rindex(".") :]
+        self._s3.put_object(Bucket=self.bucket, Key=_key(run, name), Body=body, ContentType=_TYPES[suffix])
+        return self.uri(run, name)
+
+    def get(self, run: str, name: str) -> bytes:
+        """Return a document.
+
+        Raises:
+            NoSuchReport: there is none.
+        """
+        try:
+            body: bytes = self._s3.get_object(Bucket=self.bucket, Key=_key(run, name))["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket", "404"):
+                raise NoSuchReport(f"run {run!r} has no {name}") from error
+            raise
+        return body
+
+    def runs(self) -> list[Stored]:
+        """Return all runs that have a page, the newest first."""
+        return sorted(self._pages(), key=lambda one: (one.written, one.run), reverse=True)
+
+    def _pages(self) -> Iterator[Stored]:
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=ROOT)
+        for page in pages:
+            for item in page.get("Contents", ()):
+                run, _, name = item["Key"].removeprefix(ROOT).rpartition("/")
+                if name == HTML and _SAFE.match(run):
+                    yield Stored(run, item["LastModified"], item["Size"])
+
+
+def _key(run: str, name: str) -> str:
+    """Return the S3 key of a document; nothing can reach outside ``ROOT``.
+
+    Raises:
+        NoSuchReport: not the name of a run or of one of its documents.
+    """
+    if not _SAFE.match(run) or name not in (HTML, JSON, OUTCOME):
+        raise NoSuchReport(f"{run!r} is no run, or {name!r} is none of its documents")
+    return f"{ROOT}{run}/{name}"
