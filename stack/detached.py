@@ -6,8 +6,6 @@ lock that the system lets go of when the owner ends, however it ends.
 
 import contextlib
 import fcntl
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -66,6 +64,18 @@ def bring_up(run_dir: Path, parts: Sequence[str], workers: int, fresh: bool, tel
         raise
 
 
+def _end(pid: int) -> None:
+    """Ask the owner to stop its stack and itself; kill it when it does not listen."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        process.terminate()
+        try:
+            process.wait(_DOWN_SECONDS)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(_DOWN_SECONDS)
+
+
 def _wait_until_ready(run_dir: Path, supervisor: subprocess.Popen[bytes], tell: Callable[[str], None]) -> None:
     told: set[str] = set()
     while True:
@@ -97,14 +107,7 @@ def take_down(run_dir: Path, tell: Callable[[str], None]) -> str:
     pid = owner(run_dir)
     if pid:
         tell(f"stopping the stack (pid {pid}) …")
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + _DOWN_SECONDS
-        while owner(run_dir) and time.monotonic() < deadline:
-            time.sleep(_LOOK_SECONDS)
-        if owner(run_dir):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                psutil.Process(pid).kill()
+        _end(pid)
     left = stop_all(run_dir, [])
     for pid_file in (run_dir / "pids").glob("*.pid"):
         pid_file.unlink()

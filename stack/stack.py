@@ -28,7 +28,7 @@ from stack.state import State
 PARTS = ("airflow", "kafka", "topics", "s3", "sandbox", "workers")
 """What can be chosen. Airflow takes longest, so it comes first."""
 
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.25
 _DATA = ("airflow", "kafka", "s3", "ready", "catalog.db", "logs")
 
 

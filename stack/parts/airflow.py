@@ -4,8 +4,11 @@
 its four commands can. See ``docs/decisions/0011-airflow-in-four-processes.md``.
 """
 
+import contextlib
 import json
 import os
+import shutil
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -14,19 +17,29 @@ from typing import Any
 
 import httpx
 
+from stack.errors import StackError
 from stack.keys import write_private
-from stack.part import Part, waiting_for_http
+from stack.part import Part, loopback, waiting_for_http
 from stack.ports import HOST
 from stack.site import ROOT, Site
 
 BIN = ROOT / ".venv" / "airflow" / "bin"
 START_SECONDS = 180.0
 """Generous: importing Airflow in four processes on two slow cores."""
+_EMPTY = ROOT / "build" / "airflow" / "airflow.db"
+"""A database without a row, made by the set-up: half a minute of migrations that each fresh start would repeat."""
 
 
 def airflow(site: Site) -> list[Part]:
-    """The metadata database, then API server, scheduler, DAG processor and triggerer."""
+    """The metadata database where needed, then API server, scheduler, DAG processor and triggerer."""
     home = site.run_dir / "airflow"
+    database = home / "airflow.db"
+    home.mkdir(parents=True, exist_ok=True)
+    if not database.exists():
+        if not _EMPTY.exists():
+            raise StackError(f"{_EMPTY.relative_to(ROOT)} is missing: `make setup` makes it")
+        shutil.copy(_EMPTY, database)
+    _write_passwords(site, home)
     env = _settings(site, home)
     health = f"{site.airflow}/api/v2/monitor/health"
 
@@ -34,8 +47,9 @@ def airflow(site: Site) -> list[Part]:
         settings: dict[str, Any] = {"env": env, "timeout": START_SECONDS, "after": ("airflow-db",)} | more
         return Part(name=f"airflow-{name}", group="airflow", command=(str(BIN / "airflow"), *command), **settings)
 
+    migrated = _schema(database) == _schema(_EMPTY)
     return [
-        part("db", "db", "migrate", once=True, after=(), before=partial(_write_passwords, site, home)),
+        *([] if migrated else [part("db", "db", "migrate", once=True, after=())]),
         part("api", "api-server", address=site.airflow, waiting_for=partial(waiting_for_http, health)),
         part("scheduler", "scheduler", "--skip-serve-logs", waiting_for=_heartbeat(health, "scheduler")),
         part("dag-processor", "dag-processor", waiting_for=_heartbeat(health, "dag_processor")),
@@ -81,9 +95,14 @@ def _settings(site: Site, home: Path) -> dict[str, str]:
     }
 
 
+def _schema(database: Path) -> list[tuple[str]]:
+    """The last migration that the database has seen."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return connection.execute("SELECT version_num FROM alembic_version").fetchall()
+
+
 def _write_passwords(site: Site, home: Path) -> None:
     """Airflow makes up a password for each user that this file does not know; ours it knows."""
-    home.mkdir(parents=True, exist_ok=True)
     write_private(home / "passwords.json", json.dumps({"admin": site.keys.airflow_password}))
 
 
@@ -98,7 +117,7 @@ def _heartbeat(health: str, component: str) -> Callable[[], str]:
         nonlocal since
         since = since or datetime.now(UTC).isoformat()
         try:
-            report = httpx.get(health, timeout=2, trust_env=False).raise_for_status().json()[component]
+            report = loopback().get(health).raise_for_status().json()[component]
         except httpx.HTTPError as error:
             return f"{health} ({type(error).__name__})"
         beat = report[f"latest_{component}_heartbeat"]

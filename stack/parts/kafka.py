@@ -1,5 +1,6 @@
 """Apache Kafka: one KRaft node, broker and controller in one process, and the topics of the registry."""
 
+import socket
 import sys
 import uuid
 from base64 import urlsafe_b64encode
@@ -84,6 +85,11 @@ def _java(main_class: str, *arguments: str, heap: str) -> tuple[str, ...]:
 
 
 def _waiting_for_broker(bootstrap: str) -> str:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        host, port = bootstrap.split(":")
+        if probe.connect_ex((host, int(port))):
+            return bootstrap
     # log_level 0: while the broker starts, librdkafka would tell the terminal about each refused connection.
     client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "socket.connection.setup.timeout.ms": 1000})
     try:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def s3(site: Site) -> list[Part]:
         "master.port": ports.s3_master,
         "master.port.grpc": ports.s3_master_grpc,
         "master.telemetry": "false",  # on by default: reports to the makers
+        # A restarted master first waits this long for others of its kind; there are none.
+        "master.electionTimeout": "1s",
         "master.volumeSizeLimitMB": 1024,
         "volume.max": 64,
         "volume.port": ports.s3_volume,
@@ -67,7 +70,7 @@ def s3(site: Site) -> list[Part]:
         # Its own good order never ends while gateway and filer, in the same process, hold connections to each other.
         # Nothing is lost: what it has acknowledged is with the operating system.
         grace=2.0,
-        waiting_for=lambda: _waiting_for_bucket(site),
+        waiting_for=_bucket_check(site),
     )
     return [part]
 
@@ -81,7 +84,7 @@ def _remove_sockets(site: Site) -> None:
             Path(f"/tmp/seaweedfs-{kind}-{number}.sock").unlink(missing_ok=True)  # noqa: S108
 
 
-def _waiting_for_bucket(site: Site) -> str:
+def _bucket_check(site: Site) -> Callable[[], str]:
     """Ready means: our key may write, and the bucket is there."""
     client = boto3.client(
         "s3",
@@ -91,10 +94,14 @@ def _waiting_for_bucket(site: Site) -> str:
         region_name="us-east-1",
         config=Config(connect_timeout=1, read_timeout=3, retries={"total_max_attempts": 1}, proxies={}),
     )
-    try:
-        names = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
-        if BUCKET not in names:
-            client.create_bucket(Bucket=BUCKET)
-    except (BotoCoreError, ClientError) as error:
-        return f"the bucket {BUCKET} on {site.s3} ({error})"
-    return ""
+
+    def waiting_for() -> str:
+        try:
+            names = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+            if BUCKET not in names:
+                client.create_bucket(Bucket=BUCKET)
+        except (BotoCoreError, ClientError) as error:
+            return f"the bucket {BUCKET} on {site.s3} ({error})"
+        return ""
+
+    return waiting_for
