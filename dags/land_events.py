@@ -1,0 +1,64 @@
+"""Copies the Kafka topics into the lake."""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule, dag, task
+
+from order_fraud.topics import ARCHIVED
+
+DOC = """
+### Kafka topics into the lake
+
+One task per topic reads everything committed since the last run, up to the end the topic has when the task starts,
+and appends it to the Iceberg table `kafka.<topic>` together with the offsets reached: **one commit, so running it
+twice changes nothing** and a crash leaves nothing half done. The ip address is masked. A record that is no event is
+set aside in `quarantine.<topic>` with topic, partition, offset and reason.
+
+Start it by hand, or `POST /api/v2/dags/land_events/dagRuns`. Each task returns the rows it landed (tab *XCom*).
+
+| a task fails with | what it means | what to do |
+|---|---|---|
+| `OffsetGap` | records are gone before they landed, or the topic was made anew | see the message |
+| `Conflict` | another run landed the same topic at this moment | nothing: the task tries again |
+| `TopicUnusable` | broker or topic is not there | start the stack (`make up`) |
+"""
+
+# Repeating cannot mend these; all else (broker away, store away, conflict) is tried again.
+HOPELESS = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(exception=["lake.settings.BadSetting", "lake.landing.kafka.OffsetGap"], action=RetryAction.FAIL),
+    ]
+)
+
+
+@dag(
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    tags=["landing", "kafka"],
+    doc_md=DOC,
+    default_args={
+        "retries": 3,
+        "retry_delay": timedelta(seconds=5),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=5),
+        "retry_policy": HOPELESS,
+        "execution_timeout": timedelta(hours=1),
+    },
+)
+def land_events() -> None:
+    """One task per archived topic, side by side."""
+    for topic in ARCHIVED:
+        table = topic.name.replace(".", "_").replace("-", "_")
+
+        @task(task_id=table, outlets=[Asset(f"kafka.{table}")], doc_md=topic.description)
+        def land(name: str) -> dict[str, Any]:
+            from lake.tasks import land_topic
+
+            return land_topic(name)
+
+        land(topic.name)
+
+
+land_events()

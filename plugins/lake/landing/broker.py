@@ -1,0 +1,74 @@
+"""Asks the broker what a topic is and how far it reaches."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from confluent_kafka import Consumer, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from order_fraud.topics import Topic
+
+TIMEOUT_S = 30.0
+
+
+class Bounds(NamedTuple):
+    """The readable range of one partition: the first retained offset and the last stable offset (exclusive)."""
+
+    start: int
+    end: int
+
+
+class TopicUnusable(RuntimeError):
+    """The topic is not there or is not what the registry says; the message names the remedy."""
+
+
+def identity(bootstrap: str, topic: Topic) -> tuple[str, int]:
+    """Return the id that the broker gave the topic when it was made, and its number of partitions.
+
+    Raises:
+        TopicUnusable: there is no such topic, or the broker does not answer.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": int(TIMEOUT_S * 1000)})
+    answer = admin.describe_topics(TopicCollection([topic.name]), request_timeout=TIMEOUT_S)[topic.name]
+    try:
+        described = answer.result(timeout=TIMEOUT_S + 5)
+    except Exception as error:
+        raise TopicUnusable(
+            f"topic {topic.name} cannot be read at {bootstrap}: {error}. Is the broker up (COUNTERSIGN_KAFKA), and "
+            f"were the "
+            "topics made (`make up` does both)?"
+        ) from error
+    return str(described.topic_id), len(described.partitions)
+
+
+@contextmanager
+def reader(bootstrap: str) -> Iterator[Consumer]:
+    """Give a read_committed consumer that belongs to no group in practice: it only ever assigns and never commits."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "land_events",  # librdkafka wants one; no offset is ever stored under it
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+            "fetch.max.bytes": 64 * 1024 * 1024,
+            "max.partition.fetch.bytes": 8 * 1024 * 1024,
+            "fetch.wait.max.ms": 50,
+            "check.crcs": True,
+        }
+    )
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def bounds(consumer: Consumer, topic: Topic, partitions: int) -> dict[int, Bounds]:
+    """Return the readable range of every partition; the consumer reads committed, so it ends at the stable offset."""
+    return {
+        partition: Bounds(*consumer.get_watermark_offsets(TopicPartition(topic.name, partition), timeout=TIMEOUT_S))
+        for partition in range(partitions)
+    }

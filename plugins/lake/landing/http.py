@@ -1,0 +1,129 @@
+"""One HTTP client for every source: time-outs, retries that obey the server, and errors that name the connection."""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+import msgspec
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    before_sleep_log,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 8
+MAX_WAIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a source is and the secret that opens it, under the id of the Airflow connection that said so."""
+
+    connection: str
+    base_url: str
+    secret: str = field(repr=False)
+
+
+class BadCredentials(RuntimeError):
+    """The source refuses the secret. Trying again cannot help."""
+
+
+class SourceRefused(RuntimeError):
+    """The source says that the request itself is wrong. Trying again cannot help."""
+
+
+class SourceUnavailable(RuntimeError):
+    """The source did not answer, or asked to wait, until patience ended."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Api:
+    """A source's API over one kept-alive connection."""
+
+    def __init__(self, endpoint: Endpoint, headers: dict[str, str], attempts: int = ATTEMPTS) -> None:
+        self._endpoint = endpoint
+        self._client = httpx.Client(
+            base_url=endpoint.base_url,
+            headers=headers,
+            timeout=httpx.Timeout(30.0, connect=5.0),
+            follow_redirects=False,
+        )
+        self._retrying = Retrying(
+            retry=retry_if_exception_type(SourceUnavailable),
+            stop=stop_after_attempt(attempts),
+            wait=_wait,
+            before_sleep=before_sleep_log(log, logging.WARNING),
+            reraise=True,
+        )
+
+    def __enter__(self) -> "Api":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        """Return the JSON object that the source answers; 429, 5xx, time-outs and broken connections are tried again.
+
+        Raises:
+            BadCredentials: 401 or 403.
+            SourceRefused: any other 4xx, a redirect, or an answer that is no JSON object.
+            SourceUnavailable: still no answer after every attempt.
+        """
+        return self._retrying(self._once, method, path, **request)
+
+    def _once(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        where = f"{method} {self._endpoint.base_url}{path} (Airflow connection {self._endpoint.connection})"
+        try:
+            response = self._client.request(method, path, **request)
+        except httpx.TransportError as error:
+            raise SourceUnavailable(f"{where}: {type(error).__name__}: {error}") from error
+        status = response.status_code
+        if status in (401, 403):
+            raise BadCredentials(
+                f"{where}: HTTP {status}, the secret is not accepted. Put a valid one into the password of the "
+                f"connection "
+                f"{self._endpoint.connection} (AIRFLOW_CONN_{self._endpoint.connection.upper()}) and clear the task"
+            )
+        if status == 429 or status >= 500:
+            raise SourceUnavailable(f"{where}: HTTP {status}", retry_after(response.headers.get("Retry-After")))
+        if status >= 300:
+            raise SourceRefused(f"{where}: HTTP {status}: {response.text[:300]}")
+        try:
+            return msgspec.json.decode(response.content, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise SourceRefused(f"{where}: the answer is no JSON object ({error})") from error
+
+
+def retry_after(header: str | None) -> float | None:
+    """Return the seconds that a ``Retry-After`` header asks for: a number or a date (RFC 9110, 10.2.3)."""
+    if header is None:
+        return None
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+_backoff = wait_random_exponential(multiplier=0.25, max=MAX_WAIT_S)
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.retry_after if isinstance(error, SourceUnavailable) else None
+    return _backoff(state) if asked is None else min(asked, MAX_WAIT_S)

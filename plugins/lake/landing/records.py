@@ -1,0 +1,113 @@
+"""From Kafka records to columns: decode, check, mask, encode again. No network here."""
+
+import hashlib
+import re
+from typing import Protocol
+
+import msgspec
+import pyarrow as pa
+
+from lake.landing.quarantine import Rejected
+from lake.masking import Masker
+from order_fraud import events, topics
+from order_fraud.events import AnyEvent, BadEvent, NewCustomer, NewOrder
+from order_fraud.topics import Topic
+
+_QUOTED = re.compile(r"'[^']*'")
+_KEYED_BY_IP = {topic.name for topic in topics.TOPICS if topic.key == "ip"}
+
+
+class Record(Protocol):
+    """What a Kafka client hands over (the part of ``confluent_kafka.Message`` that is used)."""
+
+    def partition(self) -> int: ...
+    def offset(self) -> int: ...
+    def timestamp(self) -> tuple[int, int]: ...
+    def key(self) -> bytes | None: ...
+    def value(self) -> bytes | None: ...
+
+
+class Batch:
+    """Collects the records of one topic column by column, and those that cannot be used beside them."""
+
+    def __init__(self, topic: Topic, mask: Masker) -> None:
+        self._topic = topic
+        self._mask = mask
+        self._types = tuple(topic.writers)
+        self._key_is_ip = topic.name in _KEYED_BY_IP
+        self._columns: tuple[list, ...] = tuple([] for _ in range(9))
+        self.rejected: list[Rejected] = []
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def add(self, record: Record) -> None:
+        """Take one record: as a row if it holds an event of this topic, else as a rejected one."""
+        value = record.value()
+        try:
+            event = events.decode(value)
+            if not isinstance(event, self._types):
+                raise BadEvent(f"{type(event).__name__} has no business on {self._topic.name}")
+        except BadEvent as error:
+            self.rejected.append(self._reject(record, value or b"", str(error)))
+            return
+        partition, offset, timestamp, key, kind, event_id, subject, time, body = self._columns
+        partition.append(record.partition())
+        offset.append(record.offset())
+        timestamp.append(record.timestamp()[1])
+        key.append(self._key(record.key()))
+        kind.append(type(event).__name__)
+        event_id.append(event.id)
+        subject.append(event.subject)
+        time.append(event.time)
+        body.append(self._masked(event, value or b""))
+
+    def _key(self, key: bytes | None) -> str | None:
+        if key is None:
+            return None
+        text = key.decode(errors="replace")
+        return self._mask(text) if self._key_is_ip else text
+
+    def _masked(self, event: AnyEvent, value: bytes) -> bytes:
+        """The canonical JSON of the event, its ip masked; ``value`` itself is never trusted to be canonical."""
+        if isinstance(event, NewOrder | NewCustomer) and event.data.ip is not None:
+            data = msgspec.structs.replace(event.data, ip=self._mask(event.data.ip))
+            event = msgspec.structs.replace(event, data=data)
+        return events.encode(event)
+
+    def _reject(self, record: Record, value: bytes, reason: str) -> Rejected:
+        where = f"{self._topic.name}/{record.partition()}/{record.offset()}"
+        kept = {"length": len(value), "sha256": hashlib.sha256(value).hexdigest()}
+        return Rejected(
+            row_id=where,
+            day=None,
+            reason=_QUOTED.sub("'…'", reason),  # a message may quote the record, and the record may hold anything
+            expectation="is an event of its topic",
+            origin=where,
+            row=msgspec.json.encode(kept).decode(),
+        )
+
+    def to_arrow(self, schema: pa.Schema) -> pa.Table:
+        """Return the rows under the schema of the table that archives the topic, in the order of their offsets."""
+        partition, offset, timestamp, key, kind, event_id, subject, time, body = self._columns
+        at = pa.array(time, pa.timestamp("us", "UTC"))
+        columns = {
+            "partition": pa.array(partition, pa.int32()),
+            "offset": pa.array(offset, pa.int64()),
+            "timestamp": pa.array(timestamp, pa.timestamp("ms", "UTC")),
+            "key": key,
+            "type": kind,
+            "event_id": event_id,
+            "subject": subject,
+            "time": at,
+            "day": at.cast(pa.date32()),
+            "value": pa.array(body, pa.binary()).cast(pa.string()),
+        }
+        arrays = [_as(columns[field.name], field.type) for field in schema]
+        return pa.Table.from_arrays(arrays, schema=schema).sort_by(
+            [("partition", "ascending"), ("offset", "ascending")]
+        )
+
+
+def _as(values: list | pa.Array, kind: pa.DataType) -> pa.Array:
+    return values.cast(kind) if isinstance(values, pa.Array) else pa.array(values, kind)

@@ -1,0 +1,133 @@
+"""Says whether the landed objects are good enough to be reconciled: share of good rows against the threshold of each.
+
+The checks themselves run when rows land (:mod:`lake.quality.expectations`); here their outcome is counted, for the
+days asked for, from the tables and their quarantines.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, GreaterThanOrEqual, IsNull, LessThanOrEqual, Or
+from pyiceberg.table import Table
+
+from lake import tables
+from lake.landing.flows import load_all
+from lake.tables import TableSpec
+from order_fraud.topics import ARCHIVED
+
+EVENTS_THRESHOLD = 0.95
+"""Least share of decodable records of a topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """How good one object is.
+
+    Attributes:
+        object: ``namespace.table``.
+        good: rows in the table.
+        failing: rows set aside that have not landed since, and rows whose id is there more than once.
+        threshold: least share of good rows.
+    """
+
+    object: str
+    good: int
+    failing: int
+    threshold: float
+
+    @property
+    def share(self) -> float:
+        """Good rows among all, 1.0 if there are none at all."""
+        return self.good / (self.good + self.failing) if self.good + self.failing else 1.0
+
+    @property
+    def passed(self) -> bool:
+        """Whether the object may be reconciled."""
+        return self.share >= self.threshold
+
+    def __str__(self) -> str:
+        return (
+            f"{self.object}: {self.share:.2%} of {self.good + self.failing} rows pass, {self.threshold:.2%} are "
+            f"needed, "
+            f"{self.failing} fail"
+        )
+
+
+class SourceBelowThreshold(RuntimeError):
+    """An object is too bad, or was never landed, so that reconciling it would raise findings about nothing."""
+
+
+def gate(catalog: Catalog, flows: Path, from_day: date | None = None, to_day: date | None = None) -> list[GateResult]:
+    """Return the result of every object, if all of them pass.
+
+    Args:
+        catalog: of the lake.
+        flows: folder of the flow files, which hold the thresholds.
+        from_day, to_day: first and last business day (UTC) to judge, both included; None is open.
+
+    Raises:
+        SourceBelowThreshold: an object fails; the message names all that do, where to look and what to do.
+        BadFlow: a flow file cannot be used.
+    """
+    thresholds = {table: (flow.row_id, flow.threshold) for table, flow in load_all(flows).items()}
+    thresholds |= {tables.records(topic).name: ("", EVENTS_THRESHOLD) for topic in ARCHIVED}
+    results = [_judge(catalog, spec, *thresholds[spec.name], _days(from_day, to_day)) for spec in _named(thresholds)]
+    failed = [result for result in results if not result.passed]
+    if failed:
+        hints = "; ".join(f"see quarantine.{result.object.partition('.')[2]}" for result in failed)
+        raise SourceBelowThreshold(
+            f"{'; '.join(map(str, failed))}. Nothing was reconciled. For the reasons {hints}; mend the source or "
+            f"the flow, "
+            "land it again (land_sources with `everything`), then clear this task"
+        )
+    return results
+
+
+def _named(thresholds: Mapping[str, object]) -> Iterable[TableSpec]:
+    return (spec for spec in tables.SOURCES if spec.name in thresholds)
+
+
+def _judge(catalog: Catalog, spec: TableSpec, row_id: str, threshold: float, days: BooleanExpression) -> GateResult:
+    table = _landed(catalog, spec)
+    if not row_id:  # a topic: offsets cannot repeat, and a record that is no event has no day
+        return GateResult(
+            spec.name, table.scan(row_filter=days).count(), len(_set_aside(catalog, spec, None)), threshold
+        )
+    ids = pl.DataFrame(pl.from_arrow(table.scan(row_filter=days, selected_fields=(row_id,)).to_arrow()))[row_id]
+    good = ids.n_unique()
+    return GateResult(
+        spec.name, good, len(_set_aside(catalog, spec, days) - set(ids.to_list())) + len(ids) - good, threshold
+    )
+
+
+def _landed(catalog: Catalog, spec: TableSpec) -> Table:
+    try:
+        table = catalog.load_table(spec.identifier)
+    except NoSuchTableError:
+        table = None
+    if table is None or table.current_snapshot() is None:
+        dag = "land_events" if spec.identifier[0] == "kafka" else "land_sources"
+        raise SourceBelowThreshold(f"{spec.name} was never landed: run the DAG {dag} first, then clear this task")
+    return table
+
+
+def _set_aside(catalog: Catalog, spec: TableSpec, days: BooleanExpression | None) -> set[str]:
+    """Ids of rows in the quarantine: of these days, and those whose day is unknown."""
+    try:
+        table = catalog.load_table(tables.quarantine(spec).identifier)
+    except NoSuchTableError:
+        return set()
+    rows = AlwaysTrue() if days is None else Or(days, IsNull("day"))
+    found = table.scan(row_filter=rows, selected_fields=("quarantine_id", "row_id")).to_arrow().to_pylist()
+    return {row["row_id"] or row["quarantine_id"] for row in found}
+
+
+def _days(from_day: date | None, to_day: date | None) -> BooleanExpression:
+    first = AlwaysTrue() if from_day is None else GreaterThanOrEqual("day", from_day)
+    last = AlwaysTrue() if to_day is None else LessThanOrEqual("day", to_day)
+    return And(first, last)

@@ -1,0 +1,180 @@
+"""Every table of the lake: its columns, how it is partitioned, what its rows mean. Declared here and nowhere else."""
+
+import contextlib
+from dataclasses import dataclass
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
+from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.transforms import IdentityTransform, MonthTransform, Transform
+from pyiceberg.types import (
+    BooleanType,
+    DateType,
+    IcebergType,
+    IntegerType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestamptzType,
+)
+from sqlalchemy.exc import IntegrityError, OperationalError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from order_fraud.topics import ARCHIVED, Topic
+
+TEXT, LONG, TIME, DAY = StringType(), LongType(), TimestamptzType(), DateType()
+
+PROPERTIES = {
+    "format-version": "2",
+    "write.metadata.delete-after-commit.enabled": "true",  # old metadata.json files only: every snapshot stays readable
+    "write.metadata.previous-versions-max": "20",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """One table: its name in the catalog, its schema and its partitioning."""
+
+    identifier: tuple[str, str]
+    schema: Schema
+    partitions: PartitionSpec = UNPARTITIONED_PARTITION_SPEC
+
+    @property
+    def name(self) -> str:
+        """The name as people write it: ``namespace.table``."""
+        return ".".join(self.identifier)
+
+
+def _schema(*columns: tuple[str, IcebergType, str]) -> Schema:
+    """Columns in their order; a ``?`` behind the name makes one optional."""
+    return Schema(
+        *(
+            NestedField(place, name.rstrip("?"), kind, required=not name.endswith("?"), doc=doc)
+            for place, (name, kind, doc) in enumerate(columns, start=1)
+        )
+    )
+
+
+def _by(schema: Schema, column: str, transform: Transform, name: str) -> PartitionSpec:
+    return PartitionSpec(PartitionField(schema.find_field(column).field_id, 1000, transform, name))
+
+
+def _namespace_table(identifier: tuple[str, str], schema: Schema, column: str, transform: Transform) -> TableSpec:
+    suffix = "" if isinstance(transform, IdentityTransform) else f"_{transform}"
+    return TableSpec(identifier, schema, _by(schema, column, transform, f"by_{column}{suffix}"))
+
+
+_RECORDS = _schema(
+    ("partition", IntegerType(), "of the topic"),
+    ("offset", LONG, "in the partition; gaps are transaction markers and aborted records"),
+    ("timestamp", TIME, "the broker's clock; says nothing about the business"),
+    ("key?", TEXT, "record key; an ip is masked"),
+    ("type", TEXT, "event type"),
+    ("event_id", TEXT, "deterministic id of the event"),
+    ("subject", TEXT, "what the event is about: an order id or a customer id"),
+    ("time", TIME, "business time"),
+    ("day", DAY, "UTC day of time"),
+    ("value", TEXT, "canonical event JSON, ip masked"),
+)
+
+
+def records(topic: Topic) -> TableSpec:
+    """Return the archive of one topic: a row per record, partitioned like the topic, as a re-fold reads it."""
+    name = topic.name.replace(".", "_").replace("-", "_")
+    return _namespace_table(("kafka", name), _RECORDS, "partition", IdentityTransform())
+
+
+SHOP_ORDERS = _namespace_table(
+    ("shop", "orders"),
+    _schema(
+        ("order_id", TEXT, "the merchant's order id"),
+        ("customer_id", TEXT, "the merchant's customer id"),
+        ("created_at", TIME, "when the order was placed"),
+        ("day", DAY, "UTC day of created_at"),
+        ("amount", LONG, "order total in minor units"),
+        ("currency", TEXT, "ISO 4217"),
+        ("email_token?", TEXT, "masked e-mail address"),
+        ("ip_token?", TEXT, "masked ip"),
+        ("financial_status?", TEXT, "as the shop says: AUTHORIZED, PAID, REFUNDED …"),
+        ("updated_at", TIME, "last change at the shop; the cursor of the flow"),
+    ),
+    "day",
+    MonthTransform(),
+)
+PAYMENTS_CHARGES = _namespace_table(
+    ("payments", "charges"),
+    _schema(
+        ("charge_id", TEXT, "the provider's id"),
+        ("order_id?", TEXT, "the order that the charge says it pays for"),
+        ("amount", LONG, "minor units"),
+        ("currency", TEXT, "ISO 4217"),
+        ("created_at", TIME, "when the charge was made; the cursor of the flow"),
+        ("day", DAY, "UTC day of created_at"),
+        ("captured", BooleanType(), "false: only authorised"),
+        ("status", TEXT, "succeeded, pending or failed"),
+    ),
+    "day",
+    MonthTransform(),
+)
+FINDINGS = _namespace_table(
+    ("reconciliation", "findings"),
+    _schema(
+        ("kind", TEXT, "which difference"),
+        ("order_id", TEXT, "of the order concerned"),
+        ("customer_id?", TEXT, "its customer, if known"),
+        ("cause", TEXT, "why, in plain words"),
+        ("evidence", TEXT, "JSON object: where to see it"),
+        ("amount", LONG, "money at stake, minor units"),
+        ("currency?", TEXT, "ISO 4217"),
+        ("remedy", TEXT, "what the correction asks for"),
+        ("day", DAY, "UTC business day of the order or payment"),
+        ("run_id", TEXT, "the run that last saw it"),
+        ("first_seen_run", TEXT, "the run that first saw it"),
+    ),
+    "day",
+    MonthTransform(),
+)
+
+_QUARANTINE = _schema(
+    ("quarantine_id", TEXT, "hash of origin, row and expectation: the same failure is kept once"),
+    ("row_id?", TEXT, "the row's own id where it has one, topic/partition/offset for a record"),
+    ("day?", DAY, "UTC business day of the row where it has one"),
+    ("reason", TEXT, "what is wrong, in words"),
+    ("expectation", TEXT, "which check failed"),
+    ("origin", TEXT, "where the row came from"),
+    ("row", TEXT, "the row as masked JSON; of an undecodable record only its length and sha256"),
+    ("landed_at", TIME, "when it was set aside"),
+    ("run_id", TEXT, "the run that set it aside"),
+)
+
+
+def quarantine(source: TableSpec) -> TableSpec:
+    """Return the table that takes the failing rows of ``source``."""
+    return TableSpec(("quarantine", source.identifier[1]), _QUARANTINE)
+
+
+SOURCES: tuple[TableSpec, ...] = (*(records(topic) for topic in ARCHIVED), SHOP_ORDERS, PAYMENTS_CHARGES)
+ALL: tuple[TableSpec, ...] = (*SOURCES, *(quarantine(source) for source in SOURCES), FINDINGS)
+
+
+@retry(
+    # Tasks start side by side on an empty catalog; SQLite reports the lost race in either of these ways.
+    retry=retry_if_exception_type((OperationalError, IntegrityError)),
+    stop=stop_after_attempt(6),
+    wait=wait_random_exponential(multiplier=0.05, max=2),
+    reraise=True,
+)
+def ensure(catalog: Catalog, spec: TableSpec) -> Table:
+    """Return the table, made first if the catalog has none; safe when several tasks do so at once."""
+    if catalog.table_exists(spec.identifier):
+        return catalog.load_table(spec.identifier)
+    with contextlib.suppress(NamespaceAlreadyExistsError):
+        catalog.create_namespace(spec.identifier[:1])
+    try:
+        return catalog.create_table(
+            spec.identifier, schema=spec.schema, partition_spec=spec.partitions, properties=PROPERTIES
+        )
+    except TableAlreadyExistsError:
+        return catalog.load_table(spec.identifier)
