@@ -18,7 +18,12 @@ EventId = Annotated[str, Meta(min_length=1, max_length=300, description="determi
 MinorUnits = Annotated[
     int, Meta(ge=0, le=10**12, description="money in minor units of the currency (cents), at most 10^12")
 ]
-Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217 currency code")]
+Currency = Annotated[
+    # The lengths as well: "$" alone lets "USD\\n" through.
+    str, Meta(pattern="^[A-Z]{3}$", min_length=3, max_length=3, description="ISO 4217 currency code")
+]
+Label = Annotated[str, Meta(max_length=200, description="a word of the source system, for people only")]
+Source = Annotated[str, Meta(max_length=200, description="the service that made the event, e.g. /shop")]
 Signals = dict[str, float]
 FindingKind = Literal[
     "order-not-streamed",
@@ -50,8 +55,8 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     customer_id: Identifier
     device_id: Identifier | None = None
     ip: Identifier | None = None
-    channel: str | None = None
-    browser: str | None = None
+    channel: Label | None = None
+    browser: Label | None = None
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -123,7 +128,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
     specversion: Literal["1.0"] = "1.0"
     id: EventId
-    source: str
+    source: Source
     subject: EventId
     time: datetime
 
@@ -202,8 +207,15 @@ _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """No event of a shop is older: a ``time`` in 1970 is a clock or a unit gone wrong."""
 
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+"""No event is later: such a clock is wrong, and from 2262 on the time would not fit into the lake's nanoseconds."""
+
 MAX_BYTES = 256 * 1024
 """A longer document is refused before it is parsed."""
+
+MAX_OPENED = 256
+"""A document with more ``{`` and ``[`` is refused before it is parsed: nested that deep, the parser would run into the
+interpreter's recursion limit, which is not the same everywhere, so both halves could disagree on what is an event."""
 
 
 class BadEvent(ValueError):
@@ -219,20 +231,34 @@ def decode(value: bytes | None) -> AnyEvent:
     """Return the event that ``value`` holds.
 
     Raises:
-        BadEvent: no value, too long, not JSON, unknown type, a field missing, of the wrong type or out of bounds,
-            or a ``time`` that is not UTC or lies before the year 2000.
+        BadEvent: no value, too long, too much nested, not JSON, unknown type, a field missing, of the wrong type or out
+            of bounds, or a ``time`` that is not UTC or lies outside the years 2000 to 2099.
     """
     if not value:
         raise BadEvent("the record has no value")
     if len(value) > MAX_BYTES:
         raise BadEvent(f"the record has {len(value)} bytes, more than {MAX_BYTES}")
+    opened = value.count(b"{") + value.count(b"[")
+    if opened > MAX_OPENED:
+        raise BadEvent(f"the record opens {opened} objects and arrays, more than {MAX_OPENED}")
     try:
         event = _decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise BadEvent(_not_utf8(value, error)) from error
+    except (msgspec.DecodeError, RecursionError) as error:
         raise BadEvent(str(error)) from error
-    offset = event.time.utcoffset()
-    if offset is None or offset.total_seconds() != 0:
-        raise BadEvent(f"time {event.time.isoformat()} is not in UTC - at `$.time`")
-    if event.time < EARLIEST:
-        raise BadEvent(f"time {event.time.isoformat()} is before the year 2000 - at `$.time`")
+    time = event.time
+    if time.tzinfo is not UTC:  # msgspec gives this very object for "Z" and for "+00:00"
+        raise BadEvent(f"time {time.isoformat()} is not in UTC - at `$.time`")
+    if not EARLIEST <= time < LATEST:
+        raise BadEvent(f"time {time.isoformat()} is not between the years 2000 and 2099 - at `$.time`")
     return event
+
+
+def _not_utf8(value: bytes, error: UnicodeDecodeError) -> str:
+    """Say where a record stops being UTF-8; the parser itself counts from the start of the string in hand."""
+    try:
+        value.decode()
+    except UnicodeDecodeError as found:
+        return f"the record is not UTF-8: {found.reason} 0x{value[found.start]:02x} (byte {found.start})"
+    return str(error)

@@ -65,5 +65,5 @@ def judge(signals: Mapping[str, float], scorecard: Scorecard) -> Judgement:
 
 
 def _plain(value: float) -> str:
-    """Return a number as a person writes it: no exponent, at most two decimals, none if they are zero."""
-    return f"{value:,.2f}".removesuffix("00").removesuffix(".")
+    """Return a number as a person writes it: no exponent, at most two decimals, none if they are zero, no -0."""
+    return f"{value:z,.2f}".removesuffix("00").removesuffix(".")

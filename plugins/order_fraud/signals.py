@@ -1,6 +1,10 @@
 """The catalogue of signals: what each number on an order means, in which unit, and how it is made.
 
 Entities are prefixes: ``device.orders_1h`` is the signal ``orders_1h`` of the device.
+
+``age`` in a formula is counted at the latest event that the entity has seen, the order in hand included. For an order
+in time that is the order itself. A late order therefore sees the entity as it stands when the order arrives: it weighs
+in with the little that it is worth by then, and orders dated after it, which came before it, count.
 """
 
 from typing import NamedTuple

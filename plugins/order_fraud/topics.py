@@ -28,6 +28,7 @@ class Topic:
         partitions: how many; only this number counts, a broker that differs is a start-up error.
         retention_ms: how long records stay; ``None`` means compacted for ever.
         description: what the topic is for, in one sentence.
+        raw_writers: the services whose records on this topic are no events (dead letters, changelogs).
     """
 
     name: str
@@ -37,6 +38,7 @@ class Topic:
     description: str
     partitions: int = PARTITIONS
     retention_ms: int | None = 30 * DAY_MS
+    raw_writers: tuple[str, ...] = ()
 
     @property
     def compacted(self) -> bool:
@@ -56,7 +58,8 @@ FRAUD = "fraud service"
 DELIVERY = "delivery service"
 RECONCILE = "reconcile_orders DAG"
 LANDING = "land_events DAG"
-EVERY_SERVICE = "every service"
+SERVICES = (SHOP, FRAUD, DELIVERY, RECONCILE, LANDING)
+"""All that read or write topics."""
 
 _relayed: dict[type[Event], str] = {events.NewCustomer: FRAUD, events.NewOrder: FRAUD}
 
@@ -112,7 +115,8 @@ DEAD_LETTERS = Topic(
     name="dead-letters",
     key="the original key",
     writers=MappingProxyType({}),
-    readers=("replay",),
+    readers=(),
+    raw_writers=(FRAUD, DELIVERY),
     description="Records that could not be used, byte for byte as they came; reason, topic, partition and offset "
     "of origin stand in the headers.",
 )
@@ -121,6 +125,7 @@ HISTORY_CUSTOMER = Topic(
     key="customer_id",
     writers=MappingProxyType({}),
     readers=(FRAUD,),
+    raw_writers=(FRAUD,),
     retention_ms=None,
     description="Changelog of the customer histories, partition for partition beside customer.events.",
 )
@@ -129,6 +134,7 @@ HISTORY_DEVICE = Topic(
     key="device_id",
     writers=MappingProxyType({}),
     readers=(FRAUD,),
+    raw_writers=(FRAUD,),
     retention_ms=None,
     description="Changelog of the device histories, partition for partition beside relay.by-device.",
 )
@@ -137,6 +143,7 @@ HISTORY_IP = Topic(
     key="ip",
     writers=MappingProxyType({}),
     readers=(FRAUD,),
+    raw_writers=(FRAUD,),
     retention_ms=None,
     description="Changelog of the ip histories, partition for partition beside relay.by-ip.",
 )
