@@ -14,8 +14,11 @@ import msgspec
 import polars as pl
 
 from lake.reconcile import facts
+from lake.reconcile.match import match
+from lake.reconcile.outcome import Outcome
 from lake.reconcile.parity import ARCHIVE_SCHEMA, compare
 from lake.reconcile.scope import Scope
+from lake.reconcile.summary import figures, summarize
 from order_fraud import events, relay, topics
 from order_fraud.events import (
     Customer,
@@ -189,3 +192,22 @@ def calm(seed: int = 1, customers: int = 12, orders: int = 4) -> World:
     """Return a world in which all systems agree."""
     made = traffic(customers, orders, seed)
     return World().stream(made).sell(made)
+
+
+def outcome_of(world: World, run_id: str, *, dry_run: bool = False) -> Outcome:
+    """Return what a reconciliation of all days of the world finds."""
+    scope = world.scope()
+    return Outcome(
+        run_id=run_id,
+        made_at=ARRIVED,
+        first=START.date(),
+        last=(START + timedelta(days=5)).date(),
+        dry_run=dry_run,
+        settled=scope.settled,
+        scorecard_version=SCORECARD.version,
+        threshold=SCORECARD.threshold,
+        snapshots=dict(scope.snapshots),
+        parity=figures(scope.parity),
+        summary=summarize(scope),
+        differences=match(scope),
+    )

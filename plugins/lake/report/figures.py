@@ -1,0 +1,203 @@
+"""The report's pictures: SVG drawn by matplotlib, made fit to stand inside a page that may be light or dark.
+
+Colours are drawn as stand-ins and become the page's CSS variables; text stays text, so that it can be read aloud,
+searched and printed sharply.
+"""
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from itertools import pairwise
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from lake.reconcile.outcome import Day, Hit, Step
+
+INK, SOFT, LINE, OK, WARN, BAD = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
+_VARIABLES = {INK: "--ink", SOFT: "--soft", LINE: "--line", OK: "--ok", WARN: "--warn", BAD: "--bad"}
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "countersign",
+    "font.size": 10.5,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": SOFT,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+WIDTH = 8.6
+"""Inches; the page scales the picture to the column."""
+MANY_DAYS = 62
+"""From so many days on, they are drawn as one outline instead of single bars."""
+MAX_REASONS = 14
+
+
+def funnel(steps: Sequence[Step]) -> str:
+    """Return the orders' way as bars, each with its number and what was lost since the step before."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _canvas(0.5 * len(steps) + 0.3)
+        axes.grid(visible=False)
+        most = max([step.orders for step in steps] + [1])
+        for place, step in enumerate(steps):
+            axes.barh(place, step.orders, height=0.62, color=OK, alpha=1 - 0.09 * place)
+            before = steps[place - 1].orders if place else step.orders
+            axes.text(step.orders + most * 0.012, place, f"{step.orders:,}", va="center", weight="bold")
+            if before > step.orders:
+                axes.text(
+                    most * 1.2, place, f"\N{MINUS SIGN}{before - step.orders:,}", va="center", ha="right", color=WARN
+                )
+        axes.set_yticks(range(len(steps)), [step.name for step in steps])
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.set_xlim(0, most * 1.2)
+        axes.xaxis.set_visible(False)
+        axes.invert_yaxis()
+        _bare(axes)
+        return _svg(figure, "funnel", "How far the orders came: " + _listed((step.name, step.orders) for step in steps))
+
+
+def findings(counts: dict[str, int]) -> str:
+    """Return the number of findings by kind."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _canvas(0.36 * len(counts) + 0.3)
+        _bars(axes, [(name, number, 0) for name, number in counts.items()], BAD)
+        return _svg(figure, "findings", "Findings by kind: " + _listed(counts.items()))
+
+
+def days(days_: Sequence[Day]) -> str:
+    """Return the verdicts per business day, possible fraud on top."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _canvas(2.6)
+        x = [day.day for day in days_]
+        cleared = [day.cleared for day in days_]
+        total = [day.cleared + day.possible_fraud for day in days_]
+        if len(days_) > MANY_DAYS:
+            axes.fill_between(x, 0, cleared, color=OK, step="mid", linewidth=0, label="cleared")
+            axes.fill_between(x, cleared, total, color=WARN, step="mid", linewidth=0, label="possible fraud")
+        else:
+            held = [day.possible_fraud for day in days_]
+            width = 0.8 if len(days_) > 1 else 0.25
+            axes.bar(x, cleared, width, color=OK, label="cleared")
+            axes.bar(x, held, width, bottom=cleared, color=WARN, label="possible fraud")
+            if len(days_) == 1:
+                axes.set_xlim(x[0] - timedelta(days=1), x[0] + timedelta(days=1))
+        locator = AutoDateLocator(minticks=1, maxticks=10)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        _vertical(axes, "orders")
+        words = f"Verdicts per day on {len(days_)} days, at most {max(total, default=0):,} orders a day"
+        return _svg(figure, "days", words)
+
+
+def scores(rows: Sequence[tuple[int, int, int]], threshold: int) -> str:
+    """Return how many orders got which score, and where the threshold lies."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _canvas(2.6)
+        x = [score for score, _, _ in rows]
+        span = max([*x, threshold]) - min([*x, 0])
+        gaps = [after - before for before, after in pairwise(x)]
+        width = max(0.8 * min(gaps, default=span / 20 or 1), span / 160)
+        cleared = [number for _, number, _ in rows]
+        axes.bar(x, cleared, width, color=OK, label="cleared")
+        axes.bar(x, [number for _, _, number in rows], width, bottom=cleared, color=WARN, label="possible fraud")
+        axes.axvline(threshold - width / 2, color=INK, linewidth=1.1, linestyle=(0, (4, 3)))
+        axes.annotate(
+            f"held from {threshold} points", (threshold, 1), xycoords=("data", "axes fraction"), xytext=(4, -10),
+            textcoords="offset points", color=SOFT,
+        )  # fmt: skip
+        axes.set_yscale("symlog", linthresh=10)
+        axes.set_xlabel("score in points")
+        _vertical(axes, "orders, logarithmic")
+        return _svg(figure, "scores", f"Distribution of scores between {min(x)} and {max(x)}; threshold {threshold}")
+
+
+def reasons(hits: Sequence[Hit]) -> str:
+    """Return how often the commonest reasons fired; the darker part is orders that were held."""
+    with mpl.rc_context(_STYLE):
+        shown = hits[:MAX_REASONS]
+        figure, axes = _canvas(0.34 * len(shown) + 0.6)
+        _bars(axes, [(hit.code, hit.orders, hit.held) for hit in shown], OK)
+        return _svg(figure, "reasons", "Reasons that fired: " + _listed((hit.code, hit.orders) for hit in shown))
+
+
+def _canvas(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure.patch.set_alpha(0)
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot()
+    axes.patch.set_alpha(0)
+    return figure, axes
+
+
+def _bars(axes: Axes, rows: Sequence[tuple[str, int, int]], colour: str) -> None:
+    """Draw horizontal bars (name, number, part of it that was held)."""
+    most = max([number for _, number, _ in rows] + [1])
+    places = range(len(rows))
+    held = [part for _, _, part in rows]
+    axes.barh(places, [number for _, number, _ in rows], height=0.64, color=colour)
+    if any(held):
+        axes.barh(places, held, height=0.64, color=WARN, label="of these held")
+        axes.legend(loc="lower right")
+    for place, (_, number, _) in enumerate(rows):
+        axes.text(number + most * 0.012, place, f"{number:,}", va="center")
+    axes.set_yticks(places, [name for name, _, _ in rows])
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.set_xlim(0, most * 1.1)
+    axes.xaxis.set_visible(False)
+    axes.grid(visible=False)
+    axes.invert_yaxis()
+    _bare(axes)
+
+
+def _bare(axes: Axes) -> None:
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _vertical(axes: Axes, label: str) -> None:
+    axes.grid(visible=False, axis="x")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylabel(label)
+    if axes.get_yscale() == "linear":
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="upper left", ncols=2, bbox_to_anchor=(0, 1.16))
+
+
+def _listed(pairs: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in pairs)
+
+
+def _svg(figure: Figure, name: str, words: str) -> str:
+    """Return the figure as an ``<svg>`` element: scalable, described in words, with ids and colours of its own."""
+    out = io.StringIO()
+    figure.savefig(
+        out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", text, flags=re.DOTALL)
+    head, rest = text.split(">", 1)
+    view_box = re.search(r'viewBox="[^"]*"', head)
+    rest = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', rest)
+    rest = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", rest)
+    rest = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{name}-\1"', rest)
+    rest = re.sub(r"font-family: [^;]*; ", "", rest)
+    for colour, variable in _VARIABLES.items():
+        rest = rest.replace(colour, f"var({variable})")
+    title = words.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    return f'<svg role="img" aria-label="{title}" {view_box.group() if view_box else ""}>{rest}'
