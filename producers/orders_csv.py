@@ -132,9 +132,9 @@ def _cells(raw: bytes | None) -> list[str]:
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
-        raise BadField(f"byte {error.start + 1} of the line is not UTF-8") from error
+        raise BadField(f"column {raw.count(b',', 0, error.start) + 1} is not UTF-8") from error
     if "\0" in text:
-        raise BadField("the line has NUL characters")
+        raise BadField(f"column {text.count(',', 0, text.index('\0')) + 1} has NUL characters")
     text = text.rstrip("\r\n")
     if '"' not in text:
         return [cell.strip() for cell in text.split(",")]
