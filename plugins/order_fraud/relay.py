@@ -27,6 +27,7 @@ from order_fraud.scorecard import Scorecard, judge
 from order_fraud.topics import Topic
 
 SOURCE = "/fraud"
+_RELAYED = (NewOrder, NewCustomer)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -86,7 +87,7 @@ def receive(hop: Hop, key: bytes | None, value: bytes | None) -> NewCustomer | N
         Unusable: the event has no business on this topic, or its key is not the id of the hop's entity.
     """
     event: AnyEvent = decode(value)
-    if not isinstance(event, NewOrder | NewCustomer):
+    if not isinstance(event, _RELAYED):
         raise Unusable(f"{type(event).__name__} has no business on {hop.reads.name}")
     entity_id = hop.key_of(event)
     if entity_id is None:
