@@ -31,6 +31,7 @@ class Part:
         command: the program and its arguments, never through a shell.
         env: settings on top of the site's.
         address: where it answers, for people; empty if nowhere.
+        server: it gets none of the clients' secrets, and is stopped after them, so that they do not see it go.
         after: names of parts that must be ready first; those not chosen are not waited for.
         once: it does its work and ends; it is ready when it ended with code 0.
         waiting_for: what is still missing, in words; empty when the part is ready.
@@ -45,6 +46,7 @@ class Part:
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
+    server: bool = False
     after: tuple[str, ...] = ()
     once: bool = False
     waiting_for: Callable[[], str] = _ready_at_once
@@ -76,7 +78,7 @@ class Run:
                 self.process = subprocess.Popen(
                     part.command,
                     cwd=ROOT,
-                    env={**site.environ, **part.env, MARK: str(site.run_dir)},
+                    env={**(site.bare_environ if part.server else site.environ), **part.env, MARK: str(site.run_dir)},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

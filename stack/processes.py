@@ -11,9 +11,6 @@ import psutil
 from stack.part import Run
 from stack.site import MARK
 
-# Clients first, so that they do not see their servers go.
-_SERVERS = ("kafka", "s3")
-
 
 def marked(run_dir: Path) -> list[psutil.Process]:
     """Every process that was started as part of the stack in ``run_dir``, however deep and in whatever session."""
@@ -31,8 +28,8 @@ def stop_all(run_dir: Path, runs: Sequence[Run]) -> int:
     Returns:
         How many processes had to be killed in the end.
     """
-    clients = [run for run in runs if run.part.group not in _SERVERS]
-    servers = [run for run in runs if run.part.group in _SERVERS]
+    clients = [run for run in runs if not run.part.server]
+    servers = [run for run in runs if run.part.server]
     for wave in (clients, servers):
         families = [(run, _family(run)) for run in wave]
         asked = time.monotonic()

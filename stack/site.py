@@ -88,9 +88,14 @@ class Site:
         }
 
     @cached_property
-    def environ(self) -> dict[str, str]:
-        """The whole environment for a process beside the stack: the user's own, without what could point elsewhere."""
+    def bare_environ(self) -> dict[str, str]:
+        """The user's own environment, without what could point a process elsewhere."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         # A company's proxy must not get to see, or to refuse, what stays on this machine.
         local = f"{HOST},localhost"
-        return {**kept, "NO_PROXY": local, "no_proxy": local, **self.env}
+        return {**kept, "NO_PROXY": local, "no_proxy": local}
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The whole environment for a client of the stack: ``bare_environ`` with ``env``."""
+        return {**self.bare_environ, **self.env}

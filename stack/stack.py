@@ -192,9 +192,9 @@ class Stack:
             stop_all(self.run_dir, list(self._runs.values()))
             self._runs.clear()
             self._state.end(failure)
-            self._restore_signals()
             if self._lock:
                 self._lock.close()
+        self._restore_signals()
 
     def _take_lock(self) -> None:
         self.run_dir.mkdir(parents=True, exist_ok=True)

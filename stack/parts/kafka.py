@@ -52,6 +52,7 @@ def kafka(site: Site) -> list[Part]:
     broker = Part(
         name="kafka",
         group="kafka",
+        server=True,
         command=_java("kafka.Kafka", str(settings), heap=HEAP),
         address=site.kafka,
         after=("kafka-format",),
@@ -65,6 +66,7 @@ def kafka(site: Site) -> list[Part]:
     formatting = Part(
         name="kafka-format",
         group="kafka",
+        server=True,
         # --ignore-formatted: a stack that was stopped in the middle of this step.
         command=_java(tool, "format", "--ignore-formatted", "-t", cluster_id, "-c", str(settings), heap="64m"),
         once=True,

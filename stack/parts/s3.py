@@ -58,6 +58,7 @@ def s3(site: Site) -> list[Part]:
     part = Part(
         name="s3",
         group="s3",
+        server=True,
         command=(
             str(Path(sys.executable).with_name("weed")),
             "-logtostderr",

@@ -1,0 +1,226 @@
+"""Producers against a real broker: what they report is what the broker has.
+
+Uses the broker of ``COUNTERSIGN_TEST_KAFKA`` where that is set (its topics are created if they are missing), else
+starts one of its own.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from aiokafka.partitioner import murmur2
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from order_fraud import events
+from order_fraud.events import Customer, DeliveryReleased, NewCustomer, NewOrder
+from order_fraud.topics import CUSTOMER_EVENTS, DELIVERY_EVENTS, TOPICS, Topic
+from producers import book, forge, generate, orders_csv, patterns, shop
+from producers.outbox import BrokerUnusable, Outbox
+from stack import Ports, Stack
+
+READ_SECONDS = 20.0
+_NOT_YET = {"NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE", "UNKNOWN_TOPIC_OR_PART"}
+HEADER = ",".join(orders_csv.COLUMNS)
+
+
+@pytest.fixture(scope="module")
+def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    given = os.environ.get("COUNTERSIGN_TEST_KAFKA")
+    if given:
+        _create_topics(given)
+        yield given
+        return
+    with Stack(tmp_path_factory.mktemp("stack"), ports=Ports.free(), parts=("kafka", "topics")) as running:
+        yield running.env["COUNTERSIGN_KAFKA"]
+
+
+def _create_topics(bootstrap: str) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    known = admin.list_topics(timeout=10).topics
+    missing = [topic for topic in TOPICS if topic.name not in known]
+    if missing:
+        wanted = [NewTopic(topic.name, topic.partitions, 1, config=topic.config) for topic in missing]
+        for created in admin.create_topics(wanted).values():
+            created.result()
+
+
+type NewRecords = Callable[[], list[Message]]
+
+
+@pytest.fixture
+def reading(bootstrap: str) -> Iterator[Callable[[Topic], NewRecords]]:
+    """Gives for a topic a function that returns all that was written to it since."""
+    consumers: list[Consumer] = []
+
+    def since_now(topic: Topic) -> NewRecords:
+        consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "test", "enable.auto.commit": False})
+        consumers.append(consumer)
+        places = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+
+        def ends() -> list[int]:
+            return [_end(consumer, place) for place in places]
+
+        starts = ends()
+
+        def new() -> list[Message]:
+            expected = sum(ends()) - sum(starts)
+            consumer.assign(
+                [TopicPartition(topic.name, place.partition, at) for place, at in zip(places, starts, strict=True)]
+            )
+            found: list[Message] = []
+            while len(found) < expected:
+                some = consumer.consume(expected - len(found), timeout=READ_SECONDS)
+                assert some, f"{len(found)} of {expected} records within {READ_SECONDS} s"
+                found += some
+            assert all(record.error() is None for record in found)
+            return found
+
+        return new
+
+    yield since_now
+    for consumer in consumers:
+        consumer.close()
+
+
+def _end(consumer: Consumer, place: TopicPartition) -> int:
+    """The partition's end; a topic that is just made has no leader for a moment."""
+    until = time.monotonic() + READ_SECONDS
+    while True:
+        try:
+            return int(consumer.get_watermark_offsets(place, timeout=10)[1])
+        except KafkaException as error:
+            if error.args[0].name() not in _NOT_YET or time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+
+
+def values(records: list[Message]) -> set[bytes]:
+    return {record.value() for record in records}
+
+
+def test_the_broker_has_every_event_under_its_key_in_order_of_time(
+    bootstrap: str, reading: Callable[[Topic], NewRecords], tmp_path: Path
+) -> None:
+    new = reading(CUSTOMER_EVENTS)
+    summary = tmp_path / "summary.json"
+    arguments = ["--generate", "2000", "--seed", "9", "--bootstrap", bootstrap, "--summary", str(summary)]
+    assert shop.main(arguments) == shop.ALL_WELL
+    records = new()
+    expected = patterns.generate(2000, 9)
+    assert sorted(values(records)) == sorted(events.encode(event) for _, event in book.events(expected))
+    told = json.loads(summary.read_text())
+    assert told.pop("seconds") > 0
+    assert told == {"customers": len(expected.signups), "orders": 2000, "rejected_rows": 0, "withheld": 0}
+    for partition in range(CUSTOMER_EVENTS.partitions):
+        mine = [record for record in records if record.partition() == partition]
+        times = [events.decode(record.value()).time for record in mine]
+        assert times == sorted(times)
+        assert mine
+        for record in mine:
+            assert record.key() == events.decode(record.value()).data.customer_id.encode()
+            # Java's rule, by another implementation than the producer's: the sign bit goes, then the remainder.
+            assert (murmur2(record.key()) & 0x7FFFFFFF) % CUSTOMER_EVENTS.partitions == partition
+
+
+def test_bad_rows_and_withheld_orders_are_not_sent_and_the_exit_code_says_so(
+    bootstrap: str, reading: Callable[[Topic], NewRecords], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = reading(CUSTOMER_EVENTS)
+    orders, withhold, summary = tmp_path / "orders.csv", tmp_path / "withhold.txt", tmp_path / "summary.json"
+    good = "{},2015-02-24 22:55:49,2015-04-18 02:47:11,34,DEVICE,SEO,Chrome,M,39,,0"
+    lines = [HEADER, good.format(1), good.format(2).replace(",34,", ",abc,"), good.format(3), good.format("x")]
+    orders.write_text("\n".join(lines))
+    withhold.write_text("3-1\n\n")
+    arguments = ["--orders", str(orders), "--withhold", str(withhold), "--bootstrap", bootstrap]
+    assert shop.main([*arguments, "--summary", str(summary)]) == shop.ROWS_REJECTED
+    sent = [events.decode(record.value()) for record in new()]
+    assert {event.id for event in sent} == {"customer/1", "order/1-1", "customer/3"}
+    assert {type(event) for event in sent} == {NewCustomer, NewOrder}
+    told = json.loads(summary.read_text())
+    assert (told["customers"], told["orders"], told["rejected_rows"], told["withheld"]) == (2, 1, 2, 1)
+    shown = capsys.readouterr().err
+    assert "rejected line 3: purchase_value 'abc' is not a number" in shown
+    assert "rejected line 5: user_id 'x' is not a whole number" in shown
+
+
+def test_a_stored_generated_set_is_sent_as_the_generated_one(
+    bootstrap: str, reading: Callable[[Topic], NewRecords], tmp_path: Path
+) -> None:
+    stored = tmp_path / "orders.csv"
+    assert generate.main(["300", "--seed", "2", "--write-csv", str(stored)]) == 0
+    from_file, invented = reading(CUSTOMER_EVENTS), reading(CUSTOMER_EVENTS)
+    assert shop.main(["--orders", str(stored), "--bootstrap", bootstrap]) == 0
+    first = values(from_file())
+    assert shop.main(["--generate", "300", "--seed", "2", "--bootstrap", bootstrap]) == 0
+    assert values(invented()) == first
+
+
+def test_a_rate_is_kept(bootstrap: str, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.json"
+    arguments = ["--generate", "100", "--rate", "200", "--bootstrap", bootstrap, "--summary", str(summary)]
+    assert shop.main(arguments) == 0
+    told = json.loads(summary.read_text())
+    records = told["customers"] + told["orders"]
+    assert told["seconds"] >= (records - 1) / 200
+    assert told["seconds"] < (records - 1) / 200 + 5
+
+
+def test_no_broker_is_named_with_its_address_and_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shop.main(["--generate", "5", "--bootstrap", "127.0.0.1:9"]) == shop.NO_BROKER
+    shown = capsys.readouterr().err
+    assert "no Kafka broker answers at 127.0.0.1:9" in shown
+    assert "make up" in shown
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shop.main(["--orders", str(tmp_path / "none.csv")]) == shop.BAD_INPUT
+    assert "none.csv: No such file" in capsys.readouterr().err
+
+
+def test_a_topic_that_is_not_as_declared_is_named(bootstrap: str) -> None:
+    with pytest.raises(BrokerUnusable, match="has no topic no-such-topic"):
+        Outbox(replace(CUSTOMER_EVENTS, name="no-such-topic"), bootstrap, "test")
+    with pytest.raises(BrokerUnusable, match=r"customer\.events .* has 4 partitions, declared are 5"):
+        Outbox(replace(CUSTOMER_EVENTS, partitions=5), bootstrap, "test")
+
+
+def test_what_the_broker_does_not_take_counts_as_failed(bootstrap: str, reading: Callable[[Topic], NewRecords]) -> None:
+    new = reading(CUSTOMER_EVENTS)
+    outbox = Outbox(CUSTOMER_EVENTS, bootstrap, "test")
+    for number, channel in enumerate(("short", "x" * 2_000_000, "short")):
+        event = NewCustomer(
+            id=f"customer/{number}",
+            source="/shop",
+            subject=str(number),
+            time=datetime(2015, 1, 1, tzinfo=UTC),
+            data=Customer(customer_id=str(number), channel=channel),
+        )
+        outbox.send(str(number), event)
+    outbox.close()
+    assert (outbox.sent, outbox.acknowledged.total(), outbox.failed) == (3, 2, 1)
+    assert {events.decode(record.value()).id for record in new()} == {"customer/0", "customer/2"}
+
+
+def test_forged_releases_look_like_the_delivery_services_own(
+    bootstrap: str, reading: Callable[[Topic], NewRecords], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = reading(DELIVERY_EVENTS)
+    orders = tmp_path / "orders.txt"
+    orders.write_text("order_id,customer_id,time\n7-1,7,2015-03-01T10:00:00Z\n\n8-2,8\n9-1\n")
+    arguments = ["--orders-file", str(orders), "--bootstrap", bootstrap]
+    assert forge.main([*arguments, "--time", "2015-04-01T00:00:00Z"]) == forge.ROWS_REJECTED
+    assert "rejected line 5: the line has 1 columns" in capsys.readouterr().err
+    found = {record.key(): events.decode(record.value()) for record in new()}
+    assert found == {
+        b"7": forge.forged("7-1", "7", datetime(2015, 3, 1, 10, tzinfo=UTC)),
+        b"8": forge.forged("8-2", "8", datetime(2015, 4, 1, tzinfo=UTC)),
+    }
+    first = found[b"7"]
+    assert isinstance(first, DeliveryReleased)
+    assert (first.id, first.source, first.data.cause) == ("delivery/7-1/released", "/warehouse-handheld", "forged")
