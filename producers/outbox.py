@@ -13,7 +13,7 @@ from order_fraud.events import Event
 from order_fraud.topics import Topic
 
 DEFAULT_BOOTSTRAP = "127.0.0.1:19092"
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 5.0
 """How long a broker may take to answer the first question."""
 
 DELIVERY_SECONDS = 60
