@@ -25,11 +25,7 @@ Start it by hand, or `POST /api/v2/dags/land_events/dagRuns`. Each task returns 
 """
 
 # Repeating cannot mend these; all else (broker away, store away, conflict) is tried again.
-HOPELESS = ExceptionRetryPolicy(
-    rules=[
-        RetryRule(exception=["lake.settings.BadSetting", "lake.landing.kafka.OffsetGap"], action=RetryAction.FAIL),
-    ]
-)
+HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless", action=RetryAction.FAIL)])
 
 
 @dag(

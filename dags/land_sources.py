@@ -29,19 +29,7 @@ Start it by hand, or `POST /api/v2/dags/land_sources/dagRuns`. Each task returns
 """
 
 # Repeating cannot mend these; all else (source away, throttled, conflict) is tried again.
-HOPELESS = ExceptionRetryPolicy(
-    rules=[
-        RetryRule(
-            exception=[
-                "lake.landing.http.BadCredentials",
-                "lake.landing.http.SourceRefused",
-                "lake.landing.flows.BadFlow",
-                "lake.settings.BadSetting",
-            ],
-            action=RetryAction.FAIL,
-        ),
-    ]
-)
+HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless", action=RetryAction.FAIL)])
 
 
 @dag(

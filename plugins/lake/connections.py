@@ -35,8 +35,7 @@ def masker() -> Masker:
     """Return the masker with the key of this installation.
 
     Raises:
-        BadSetting: the Airflow Variable ``masking_key`` is not set.
-        ValueError: it is too short.
+        BadSetting: the Airflow Variable ``masking_key`` is not set, or too short.
     """
     try:
         key = Variable.get(MASKING_KEY)

@@ -3,6 +3,8 @@
 import hmac
 import re
 
+from lake.settings import BadSetting
+
 MIN_KEY_BYTES = 16
 _TOKEN = re.compile(r"tok_[0-9a-f]{32}\Z")
 
@@ -18,11 +20,11 @@ class Masker:
         """Take the secret of this installation.
 
         Raises:
-            ValueError: the key is shorter than 16 bytes, which would make the tokens guessable.
+            BadSetting: the key is shorter than 16 bytes, which would make the tokens guessable.
         """
         self._key = key.encode()
         if len(self._key) < MIN_KEY_BYTES:
-            raise ValueError(
+            raise BadSetting(
                 f"the Airflow Variable masking_key has {len(self._key)} bytes, fewer than {MIN_KEY_BYTES}: "
                 "set it to a random secret and keep it, since another key breaks the join with what has landed"
             )

@@ -4,8 +4,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lake.errors import Hopeless
 
-class BadSetting(ValueError):
+
+class BadSetting(Hopeless):
     """A setting is missing or unusable; the message names the variable and the remedy."""
 
 

@@ -8,13 +8,14 @@ import yaml
 from msgspec import Meta
 
 from lake import tables
+from lake.errors import Hopeless
 from lake.tables import TableSpec
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0, description="a share of the rows, 0 to 1")]
 _TABLES = {spec.name: spec for spec in tables.SOURCES}
 
 
-class BadFlow(ValueError):
+class BadFlow(Hopeless):
     """A flow file cannot be used; the message names the file, the field and what is wrong with it."""
 
 

@@ -17,6 +17,8 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from lake.errors import Hopeless
+
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 8
@@ -32,11 +34,11 @@ class Endpoint:
     secret: str = field(repr=False)
 
 
-class BadCredentials(RuntimeError):
+class BadCredentials(Hopeless):
     """The source refuses the secret. Trying again cannot help."""
 
 
-class SourceRefused(RuntimeError):
+class SourceRefused(Hopeless):
     """The source says that the request itself is wrong. Trying again cannot help."""
 
 

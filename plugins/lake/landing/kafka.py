@@ -19,6 +19,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from lake import tables
+from lake.errors import Hopeless
 from lake.landing import broker
 from lake.landing.broker import Bounds
 from lake.landing.progress import OFFSET, RUN_ID, TOPIC_ID, committing, latest
@@ -37,7 +38,7 @@ STALL_S = 60.0
 PROGRESS_S = 5.0
 
 
-class OffsetGap(RuntimeError):
+class OffsetGap(Hopeless):
     """The table's next offset is not in the topic any more, so that landing would leave a hole or mix two topics."""
 
 

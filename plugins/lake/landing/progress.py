@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 
+from lake.errors import Hopeless
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,7 +28,7 @@ class Conflict(RuntimeError):
     """Somebody else committed to the table since it was loaded; nothing of ours landed, trying again is safe."""
 
 
-class ProgressLost(RuntimeError):
+class ProgressLost(Hopeless):
     """The table has rows, but none of its snapshots says how far they reach."""
 
 

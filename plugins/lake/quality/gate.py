@@ -16,6 +16,7 @@ from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, GreaterTha
 from pyiceberg.table import Table
 
 from lake import tables
+from lake.errors import Hopeless
 from lake.landing.flows import load_all
 from lake.tables import TableSpec
 from order_fraud.topics import ARCHIVED
@@ -58,7 +59,7 @@ class GateResult:
         )
 
 
-class SourceBelowThreshold(RuntimeError):
+class SourceBelowThreshold(Hopeless):
     """An object is too bad, or was never landed, so that reconciling it would raise findings about nothing."""
 
 

@@ -1,0 +1,150 @@
+"""Every file in dags/: parses without error, fast, light, always the same, and its form accepts its own defaults."""
+
+import json
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dags.process import DAGS, FILES, ROOT, probe
+
+PARSE_SECONDS = 0.5
+NAMES = [path.name for path in FILES]
+LIGHT = {"lake", "lake.errors"}
+"""What a retry rule resolves at parse time; the rest of `lake` stays inside tasks."""
+
+Probed = dict[str, dict[str, Any]]
+
+
+def every_dag(probed: Probed) -> dict[str, dict[str, Any]]:
+    return {dag_id: dag for found in probed.values() for dag_id, dag in found["dags"].items()}
+
+
+def test_both_landing_dags_are_there(probed: Probed) -> None:
+    assert {"land_events", "land_sources"} <= every_dag(probed).keys()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_has_no_import_error_and_one_dag_of_its_name(probed: Probed, name: str) -> None:
+    assert probed[name]["import_errors"] == {}
+    assert list(probed[name]["dags"]) == [name.removesuffix(".py")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_parses_within_half_a_second_net_of_airflow(probed: Probed, name: str) -> None:
+    assert probed[name]["seconds"] < PARSE_SECONDS, f"{name} took {probed[name]['seconds']:.2f} s to parse"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_brings_in_no_heavy_module(probed: Probed, name: str) -> None:
+    banned = tomllib.loads((DAGS / "ruff.toml").read_text())["lint"]["flake8-tidy-imports"][
+        "banned-module-level-imports"
+    ]
+    brought = {module for module in probed[name]["modules"] if module.partition(".")[0] in banned}
+    assert brought <= LIGHT
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_has_no_run_time_value_in_its_dag(probed: Probed, name: str) -> None:
+    assert probed[name]["check_level"] == "error", "the strict check was not in force"
+    assert probed[name]["inflation"] == []
+
+
+def test_inflation_check_would_catch_a_clock(tmp_path: Path, airflow_home: Path) -> None:
+    bad = tmp_path / "inflating.py"
+    bad.write_text(
+        "from datetime import datetime\nfrom airflow.sdk import DAG\n"
+        "with DAG('inflating', schedule=None, start_date=datetime.now()):\n    pass\n"
+    )
+    assert probe(bad, airflow_home)["inflation"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_dag_is_the_same_in_every_process(probed: Probed, airflow_home: Path, path: Path) -> None:
+    again = probe(path, airflow_home)["dags"]
+    assert {dag_id: dag["hash"] for dag_id, dag in again.items()} == {
+        dag_id: dag["hash"] for dag_id, dag in probed[path.name]["dags"].items()
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_form_accepts_its_own_defaults(probed: Probed, name: str) -> None:
+    """As the API does it: the body of the request is JSON, laid over the DAG's params, which then must be valid."""
+    from airflow.sdk.definitions.param import Param, ParamsDict
+
+    for dag in probed[name]["dags"].values():
+        form = {
+            key: Param(param["value"], description=param["description"], **param["schema"])
+            for key, param in dag["params"].items()
+        }
+        submitted = json.loads(json.dumps({key: param["value"] for key, param in dag["params"].items()}))
+        params = ParamsDict(form)
+        params.update(submitted)
+        assert params.validate() == submitted
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_form_fields_are_flat_and_explained(probed: Probed, name: str) -> None:
+    for dag in probed[name]["dags"].values():
+        for key, param in dag["params"].items():
+            kinds = param["schema"].get("type")
+            assert kinds, f"{name}: param {key} has no type, so the form cannot check it"
+            assert set([kinds] if isinstance(kinds, str) else kinds) <= {
+                "null",
+                "string",
+                "boolean",
+                "integer",
+                "number",
+            }
+            assert param["description"], f"{name}: param {key} does not say what it is for"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dag_tells_its_reader_what_it_does_and_runs_alone(probed: Probed, name: str) -> None:
+    for dag_id, dag in probed[name]["dags"].items():
+        assert len(dag["doc"]) > 200, f"{dag_id} has no doc_md that explains it"
+        assert dag["tags"], f"{dag_id} has no tags"
+        assert dag["catchup"] is False
+        assert dag["max_active_runs"] == 1
+
+
+def test_landing_dags_have_one_task_per_source_with_its_asset(probed: Probed) -> None:
+    from lake import tables
+    from lake.landing.flows import load_all
+
+    flows = load_all(DAGS / "flows")
+    dags = every_dag(probed)
+    topics = {spec.name for spec in tables.SOURCES if spec.identifier[0] == "kafka"}
+    assert {name for task in dags["land_events"]["tasks"].values() for name in task["outlets"]} == topics
+    assert {name for task in dags["land_sources"]["tasks"].values() for name in task["outlets"]} == set(flows)
+    for task_id in dags["land_sources"]["tasks"]:
+        assert (DAGS / "flows" / f"{task_id}.yaml").exists()
+    for dag_id in ("land_events", "land_sources"):
+        for task in dags[dag_id]["tasks"].values():
+            assert task["retries"] >= 2
+            assert task["timeout"]
+
+
+def ruff(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    executable = ROOT / ".venv" / "streams" / "bin" / "ruff"
+    if not executable.exists():
+        pytest.skip(f"{executable.relative_to(ROOT)} is missing: `make setup` makes it")
+    return subprocess.run(
+        [str(executable), *arguments], input=text, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_no_dag_file_imports_what_is_heavy() -> None:
+    outcome = ruff("check", "--no-cache", "--select", "TID251,TID253", "dags")
+    assert outcome.returncode == 0, outcome.stdout
+
+
+@pytest.mark.parametrize("module", ["great_expectations", "pandas", "boto3", "confluent_kafka", "pyiceberg", "lake"])
+def test_ban_on_heavy_imports_holds(module: str) -> None:
+    outcome = ruff(
+        "check", "--no-cache", "--select", "TID253", "--stdin-filename", "dags/new.py", "-", text=f"import {module}\n"
+    )
+    assert "TID253" in outcome.stdout
+    assert outcome.returncode == 1
