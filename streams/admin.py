@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from concurrent.futures import Future
 
 from confluent_kafka import KafkaError, KafkaException
@@ -37,8 +38,17 @@ def create(bootstrap: str, replication: int = 1) -> list[str]:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+    _wait_until_seen(bootstrap, created)
     check(bootstrap)
     return created
+
+
+def _wait_until_seen(bootstrap: str, created: list[str]) -> None:
+    """A topic that was just created appears in the broker's metadata a moment later."""
+    admin = _client(bootstrap)
+    until = time.monotonic() + TIMEOUT_S
+    while not set(created) <= admin.list_topics(timeout=TIMEOUT_S).topics.keys() and time.monotonic() < until:
+        time.sleep(0.1)
 
 
 def check(bootstrap: str) -> None:

@@ -1,0 +1,86 @@
+"""Reads the topics from outside and folds them again: written apart from the streams code, which it judges."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+
+from order_fraud import events, topics
+from order_fraud.history import History
+from order_fraud.relay import ROUTE, receive, step
+from order_fraud.scorecard_v1 import SCORECARD
+from order_fraud.topics import Topic
+
+
+def send(bootstrap: str, records: Iterable[tuple[bytes | None, bytes]], topic: Topic = topics.CUSTOMER_EVENTS) -> None:
+    """Produce raw records and wait for their acknowledgements."""
+    producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "enable.idempotence": True})
+    failed: list[KafkaError] = []
+    for key, value in records:
+        producer.produce(topic.name, value, key, on_delivery=lambda error, _: failed.append(error) if error else None)
+        producer.poll(0)
+    assert producer.flush(30) == 0
+    assert not failed
+
+
+def read(bootstrap: str, topic: Topic) -> list[Message]:
+    """Return every committed record of a topic, partition by partition in offset order."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "witness",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+        }
+    )
+    found: list[Message] = []
+    consumer.assign([TopicPartition(topic.name, partition, 0) for partition in range(topic.partitions)])
+    ends = 0
+    while ends < topic.partitions:
+        for message in consumer.consume(10_000, 1.0):
+            if message.error() is None:
+                found.append(message)
+            else:
+                assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+                ends += 1
+    consumer.close()
+    return sorted(found, key=lambda message: (message.partition(), message.offset()))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
+    """Wait until something is so."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f"not so after {seconds:.0f} s"
+        time.sleep(0.5)
+
+
+def subjects(bootstrap: str, topic: Topic, prefix: str) -> Counter[str]:
+    """Count the events of a topic by subject, of the subjects that begin with ``prefix``."""
+    found = (events.decode(message.value()).subject for message in read(bootstrap, topic))
+    return Counter(subject for subject in found if subject.startswith(prefix))
+
+
+def differences(bootstrap: str) -> list[str]:
+    """Fold every hop topic again in offset order and return what the stream did not write byte for byte."""
+    written = Counter(
+        (message.topic(), message.key(), message.value())
+        for topic in (topics.RELAY_BY_DEVICE, topics.RELAY_BY_IP, topics.FRAUD_VERDICTS)
+        for message in read(bootstrap, topic)
+    )
+    expected: Counter[tuple[str | None, bytes | None, bytes | None]] = Counter()
+    for hop in ROUTE:
+        histories: dict[int, dict[str, History]] = {}
+        for message in read(bootstrap, hop.reads):
+            try:
+                event = receive(hop, message.key(), message.value())
+                onward = step(hop, histories.setdefault(message.partition(), {}), event, SCORECARD)
+            except events.BadEvent:
+                continue
+            if onward is not None:
+                expected[onward.topic.name, onward.key.encode(), events.encode(onward.event)] += 1
+    return [f"missing {record}" for record in (expected - written)] + [
+        f"not derivable {record}" for record in (written - expected)
+    ]
