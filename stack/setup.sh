@@ -54,8 +54,8 @@ find_python() {
     fi
   done
   die "Python 3.12 (with venv) is needed, the version of Airflow on MWAA, and none was found. Get one, for example:
-         Debian 13, Ubuntu 24.04:  apt install python3.12 python3.12-venv
-         Debian 12 and others:     pyenv install 3.12        (https://github.com/pyenv/pyenv)
+         Ubuntu 24.04:             apt install python3.12 python3.12-venv
+         Debian and others:        pyenv install 3.12        (https://github.com/pyenv/pyenv)
          with uv:                  uv python install 3.12
        or name one yourself:       make setup PYTHON=/path/to/python3.12"
 }
@@ -68,20 +68,27 @@ java_17() {
 }
 
 install_system_packages() {
-  local packages=() as_root=()
-  java_17 || packages+=(openjdk-17-jre-headless)
-  is_done build/kafka "$(jars_stamp)" || command -v mvn >/dev/null || packages+=(maven)
-  [ ${#packages[@]} -gt 0 ] || return 0
-  command -v apt-get >/dev/null || die "${packages[*]}: missing, and there is no apt-get here. Install Java 17 or newer and Maven, then try again."
-  # Where the distribution has left Java 17 behind, its default Java is newer and does as well.
-  local command="apt-get update && apt-get install -y --no-install-recommends ${packages[*]}"
+  local missing=() install="apt-get install -y --no-install-recommends" command="apt-get update" as_root=()
+  if ! java_17; then
+    missing+=("Java 17")
+    # A distribution that has left Java 17 behind has a newer one as its default, which does as well.
+    command+=" && ($install openjdk-17-jre-headless || $install default-jre-headless)"
+  fi
+  if ! is_done build/kafka "$(jars_stamp)" && ! command -v mvn >/dev/null; then
+    missing+=(Maven)
+    command+=" && $install maven"
+  fi
+  [ ${#missing[@]} -gt 0 ] || return 0
+  local names
+  names=$(printf '%s, ' "${missing[@]}") names=${names%, }
+  command -v apt-get >/dev/null || die "missing: $names. There is no apt-get here: install them your way, then try again."
   if [ "$(id -u)" -ne 0 ]; then
-    sudo -n true 2>/dev/null || die "${packages[*]}: missing. Type this once, then try again:
+    sudo -n true 2>/dev/null || die "missing: $names. Type this once, then try again:
          sudo sh -c '$command'"
     as_root=(sudo -n)
   fi
-  step "system packages (apt): ${packages[*]}" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive sh -c "$command"
-  java_17 || die "java on PATH is still older than 17 after installing ${packages[*]}: set JAVA_HOME/PATH to the new one."
+  step "$names (apt)" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive sh -c "$command"
+  java_17 || die "the java on PATH is still older than 17 after installing it: put the new one first on PATH."
 }
 
 # --- environments ----------------------------------------------------------------------------------------------------
