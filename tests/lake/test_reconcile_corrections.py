@@ -114,26 +114,27 @@ def on_topic(bootstrap: str, topic: str) -> list[tuple[str, str]]:
 
 
 def test_second_run_emits_nothing(bootstrap: str, topic: str) -> None:
-    assert emit(bootstrap, FOUND, dry_run=False) == Emitted(findings=3, corrections=2, known=0)
+    assert emit(bootstrap, "one", FOUND, dry_run=False) == Emitted(findings=3, corrections=2, known=0)
     once = on_topic(bootstrap, topic)
     assert once == sorted((event.subject, event.id) for event in events_of(FOUND))
-    assert emit(bootstrap, FOUND, dry_run=False) == Emitted(findings=0, corrections=0, known=5)
-    assert emit(bootstrap, [*FOUND, difference("verdict-missing", "d")], dry_run=False) == Emitted(1, 1, 5)
+    assert emit(bootstrap, "two", FOUND, dry_run=False) == Emitted(findings=0, corrections=0, known=5)
+    more = [*FOUND, difference("verdict-missing", "d")]
+    assert emit(bootstrap, "three", more, dry_run=False) == Emitted(findings=1, corrections=1, known=5)
     assert [found for found in on_topic(bootstrap, topic) if found[0] != "d"] == once
 
 
 def test_dry_run_says_what_it_would_and_does_nothing(bootstrap: str, topic: str) -> None:
-    assert emit(bootstrap, FOUND, dry_run=True) == Emitted(findings=3, corrections=2, known=0)
+    assert emit(bootstrap, "one", FOUND, dry_run=True) == Emitted(findings=3, corrections=2, known=0)
     assert on_topic(bootstrap, topic) == []
 
 
 def test_no_findings_emit_nothing(bootstrap: str, topic: str) -> None:
-    assert emit(bootstrap, [], dry_run=False) == Emitted(0, 0, 0)
+    assert emit(bootstrap, "one", [], dry_run=False) == Emitted(0, 0, 0)
 
 
 def test_what_the_topic_has_forgotten_is_not_emitted_again(bootstrap: str, topic: str) -> None:
     gone = {"finding/amount-differs/c", "finding/order-not-streamed/a", "correction/order-not-streamed/a"}
-    assert emit(bootstrap, FOUND, gone, dry_run=False) == Emitted(findings=1, corrections=1, known=3)
+    assert emit(bootstrap, "one", FOUND, gone, dry_run=False) == Emitted(findings=1, corrections=1, known=3)
 
 
 def test_crash_before_the_commit_leaves_nothing_and_the_retry_emits_all(
@@ -142,7 +143,7 @@ def test_crash_before_the_commit_leaves_nothing_and_the_retry_emits_all(
     class Dies(Exception):
         """The worker is killed."""
 
-    def half(producer: Producer, new: list[events.Event]) -> None:
+    def half(producer: Producer, run_id: str, new: list[events.Event]) -> None:
         producer.begin_transaction()
         for event in new:
             producer.produce(topic, key=event.subject, value=events.encode(event))
@@ -152,24 +153,25 @@ def test_crash_before_the_commit_leaves_nothing_and_the_retry_emits_all(
     with monkeypatch.context() as patched:
         patched.setattr(corrections, "_commit", half)
         with pytest.raises(Dies):
-            emit(bootstrap, FOUND, dry_run=False)
+            emit(bootstrap, "one", FOUND, dry_run=False)
     assert on_topic(bootstrap, topic) == []
-    assert emit(bootstrap, FOUND, dry_run=False) == Emitted(3, 2, 0)
+    assert emit(bootstrap, "one", FOUND, dry_run=False) == Emitted(3, 2, 0)
     assert len(on_topic(bootstrap, topic)) == 5
 
 
 def test_crash_after_the_commit_does_not_double(bootstrap: str, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = corrections._commit
 
-    def then_dies(producer: Producer, new: list[events.Event]) -> None:
-        whole(producer, new)
+    def then_dies(producer: Producer, run_id: str, new: list[events.Event]) -> None:
+        whole(producer, run_id, new)
         raise KafkaException("the answer to the commit got lost")
 
     with monkeypatch.context() as patched:
         patched.setattr(corrections, "_commit", then_dies)
         with pytest.raises(NotEmitted):
-            emit(bootstrap, FOUND, dry_run=False)
-    assert emit(bootstrap, FOUND, dry_run=False) == Emitted(0, 0, 5)
+            emit(bootstrap, "one", FOUND, dry_run=False)
+    assert emit(bootstrap, "one", FOUND, dry_run=False) == Emitted(3, 2, 0)  # the run still knows what it has emitted
+    assert emit(bootstrap, "two", FOUND, dry_run=False) == Emitted(0, 0, 5)
     assert len(on_topic(bootstrap, topic)) == 5
 
 
@@ -178,7 +180,7 @@ def test_zombie_of_an_older_run_is_fenced(bootstrap: str, topic: str) -> None:
     zombie.begin_transaction()
     zombie.produce(topic, key="a", value=events.encode(next(events_of(FOUND))))
     zombie.flush(30)
-    assert emit(bootstrap, FOUND, dry_run=False) == Emitted(3, 2, 0)
+    assert emit(bootstrap, "one", FOUND, dry_run=False) == Emitted(3, 2, 0)
     with pytest.raises(KafkaException):
         zombie.commit_transaction(30)
     assert len(on_topic(bootstrap, topic)) == 5
@@ -189,17 +191,17 @@ def test_foreign_records_on_the_topic_are_passed_over(bootstrap: str, topic: str
     producer.produce(topic, key="x", value=b"not json")
     producer.produce(topic, key="x", value=None)
     producer.flush(30)
-    assert emit(bootstrap, FOUND, dry_run=False) == Emitted(3, 2, 0)
+    assert emit(bootstrap, "one", FOUND, dry_run=False) == Emitted(3, 2, 0)
 
 
 def test_no_broker_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corrections, "TIMEOUT_S", 1.0)
     with pytest.raises(NotEmitted, match="run it again"):
-        emit("127.0.0.1:1", FOUND, dry_run=False)
+        emit("127.0.0.1:1", "one", FOUND, dry_run=False)
 
 
 def test_topic_that_is_not_there_is_named(bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
     own = TOPIC.__class__(name="no-such-topic", key="", writers={}, readers=(), description="")
     monkeypatch.setattr(corrections, "RECONCILIATION_FINDINGS", own)
     with pytest.raises(NotEmitted, match="no-such-topic"):
-        emit(bootstrap, FOUND, dry_run=False)
+        emit(bootstrap, "one", FOUND, dry_run=False)

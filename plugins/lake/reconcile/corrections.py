@@ -8,6 +8,7 @@ these steps:
 2. Read the topic to its end and remember the ids.
 3. Emit what is missing, in one transaction: all of it appears, or nothing.
 
+Each record names its run in the header ``run``, so that a run that is tried again still knows what it has emitted.
 A crash before the commit leaves nothing, and the retry emits all; a crash after it leaves all, and the retry finds it.
 """
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 TRANSACTIONAL_ID = "reconcile-orders"
 SOURCE = "/reconcile"
+RUN = "run"
 TIMEOUT_S = 30.0
 
 
@@ -38,12 +40,12 @@ class NotEmitted(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """What one run added to the topic, or would have added in a dry run.
+    """What one run, all its attempts together, added to the topic, or would have added in a dry run.
 
     Attributes:
         findings: newly raised.
         corrections: newly requested.
-        known: events that stood there already.
+        known: events that earlier runs had emitted.
     """
 
     findings: int
@@ -76,11 +78,14 @@ def events_of(differences: Iterable[Difference]) -> Iterator[FindingRaised | Cor
             yield CorrectionRequested(id=f"correction/{about}", data=correction, **common)
 
 
-def emit(bootstrap: str, differences: Sequence[Difference], already: Iterable[str] = (), *, dry_run: bool) -> Emitted:
+def emit(
+    bootstrap: str, run_id: str, differences: Sequence[Difference], already: Iterable[str] = (), *, dry_run: bool
+) -> Emitted:
     """Put on the topic what it does not hold yet.
 
     Args:
         bootstrap: the broker.
+        run_id: of the run that found the differences.
         differences: all findings of the run.
         already: ids of events known to have been emitted although the topic may have forgotten them since.
         dry_run: only look, emit nothing.
@@ -90,16 +95,18 @@ def emit(bootstrap: str, differences: Sequence[Difference], already: Iterable[st
     """
     try:
         producer = None if dry_run else _take_over(bootstrap)  # Step 1
-        known = _ids_on_topic(bootstrap) | set(already)  # Step 2
-        new = [event for event in events_of(differences) if event.id not in known]
-        findings = sum(isinstance(event, FindingRaised) for event in new)
-        total = sum(1 for _ in events_of(differences))
-        outcome = Emitted(findings, len(new) - findings, total - len(new))
+        there = _runs_by_id(bootstrap)  # Step 2
+        known = {event_id for event_id, run in there.items() if run != run_id} | (set(already) - there.keys())
+        ours = [event for event in events_of(differences) if event.id not in known]
+        new = [event for event in ours if event.id not in there]
         if producer is not None and new:
-            _commit(producer, new)  # Step 3
+            _commit(producer, run_id, new)  # Step 3
     except (KafkaException, TopicUnusable) as error:
         raise NotEmitted(f"nothing was emitted on {RECONCILIATION_FINDINGS.name}: {error}; run it again") from error
-    log.info("%s%s", "dry run, would emit " if dry_run else "emitted ", outcome)
+    findings = sum(isinstance(event, FindingRaised) for event in ours)
+    total = sum(1 for _ in events_of(differences))
+    outcome = Emitted(findings, len(ours) - findings, total - len(ours))
+    log.info("%s: %s; by this attempt: %d", "dry run, would emit" if dry_run else "emitted", outcome, len(new))
     return outcome
 
 
@@ -118,21 +125,23 @@ def _take_over(bootstrap: str) -> Producer:
     return producer
 
 
-def _commit(producer: Producer, new: Sequence[Event]) -> None:
+def _commit(producer: Producer, run_id: str, new: Sequence[Event]) -> None:
     producer.begin_transaction()
     for event in new:
         value = events.encode(event)
         while True:
             try:
-                producer.produce(RECONCILIATION_FINDINGS.name, key=event.subject.encode(), value=value)
+                producer.produce(
+                    RECONCILIATION_FINDINGS.name, key=event.subject.encode(), value=value, headers={RUN: run_id}
+                )
                 break
             except BufferError:  # the local queue is full: let deliveries make room
                 producer.poll(0.5)
     producer.commit_transaction(TIMEOUT_S)
 
 
-def _ids_on_topic(bootstrap: str) -> set[str]:
-    """Return the ids of all committed events on the topic, up to its present end."""
+def _runs_by_id(bootstrap: str) -> dict[str, str]:
+    """Return the ids of all committed events on the topic, up to its present end, with the run that emitted each."""
     _, partitions = broker.identity(bootstrap, RECONCILIATION_FINDINGS)
     with broker.reader(bootstrap) as consumer:
         bounds = broker.bounds(consumer, RECONCILIATION_FINDINGS, partitions)
@@ -141,9 +150,9 @@ def _ids_on_topic(bootstrap: str) -> set[str]:
         return _drain(consumer, {partition for partition, bound in bounds.items() if bound.end > bound.start})
 
 
-def _drain(consumer: Consumer, reading: set[int]) -> set[str]:
+def _drain(consumer: Consumer, reading: set[int]) -> dict[str, str]:
     """Read until each partition has reported its end: the last stable offset, past all transaction markers."""
-    ids: set[str] = set()
+    runs: dict[str, str] = {}
     while reading:
         messages = consumer.consume(10_000, TIMEOUT_S)
         if not messages:
@@ -152,12 +161,13 @@ def _drain(consumer: Consumer, reading: set[int]) -> set[str]:
         for message in messages:
             error = message.error()
             if error is None:
-                ids.update(_id(message.value()))
+                for event_id in _id(message.value()):
+                    runs.setdefault(event_id, dict(message.headers() or ()).get(RUN, b"").decode(errors="replace"))
             elif error.code() == KafkaError._PARTITION_EOF:
                 reading.discard(message.partition())
             else:
                 raise KafkaException(error)
-    return ids
+    return runs
 
 
 def _id(value: bytes | None) -> Iterator[str]:

@@ -11,7 +11,8 @@ from lake.reconcile.parity import compare
 from lake.reconcile.read import Lake
 from lake.reconcile.scope import Scope
 from lake.reconcile.summary import figures, summarize
-from lake.report.store import OUTCOME, ReportStore, safe_run_id
+from lake.report.names import safe_run_id
+from lake.report.store import OUTCOME, ReportStore
 from lake.settings import from_environment
 from order_fraud.scorecard_v1 import SCORECARD
 

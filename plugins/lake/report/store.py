@@ -1,7 +1,5 @@
 """Where reports lie: ``s3://<bucket>/reports/reconcile_orders/<run>/`` with ``report.html`` and ``report.json``."""
 
-import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,12 +9,12 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from lake.report.names import SAFE
 from lake.settings import Settings
 
 ROOT = "reports/reconcile_orders/"
 HTML, JSON, OUTCOME = "report.html", "report.json", "outcome.json"
 
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}\Z")
 _TYPES = {".html": "text/html; charset=utf-8", ".json": "application/json"}
 
 
@@ -31,14 +29,6 @@ class Stored:
     run: str
     written: datetime
     size: int
-
-
-def safe_run_id(run_id: str) -> str:
-    """Return a run id as one path segment: what S3 or a URL may trip over is replaced, and a digest keeps ids apart."""
-    if _SAFE.match(run_id):
-        return run_id
-    digest = hashlib.sha256(run_id.encode()).hexdigest()[:8]
-    return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', run_id).lstrip('_.-')[:150]}-{digest}".lstrip("-")
 
 
 class ReportStore:
@@ -80,6 +70,18 @@ class ReportStore:
             raise
         return body
 
+    def has(self, run: str) -> bool:
+        """Whether a run has published its page."""
+        try:
+            self._s3.head_object(Bucket=self.bucket, Key=_key(run, HTML))
+        except NoSuchReport:
+            return False
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchBucket"):
+                return False
+            raise
+        return True
+
     def runs(self) -> list[Stored]:
         """Return all runs that have a page, the newest first."""
         return sorted(self._pages(), key=lambda one: (one.written, one.run), reverse=True)
@@ -89,7 +91,7 @@ class ReportStore:
         for page in pages:
             for item in page.get("Contents", ()):
                 run, _, name = item["Key"].removeprefix(ROOT).rpartition("/")
-                if name == HTML and _SAFE.match(run):
+                if name == HTML and SAFE.match(run):
                     yield Stored(run, item["LastModified"], item["Size"])
 
 
@@ -99,6 +101,6 @@ def _key(run: str, name: str) -> str:
     Raises:
         NoSuchReport: not the name of a run or of one of its documents.
     """
-    if not _SAFE.match(run) or name not in (HTML, JSON, OUTCOME):
+    if not SAFE.match(run) or name not in (HTML, JSON, OUTCOME):
         raise NoSuchReport(f"{run!r} is no run, or {name!r} is none of its documents")
     return f"{ROOT}{run}/{name}"

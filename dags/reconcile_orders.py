@@ -1,0 +1,111 @@
+"""Reconciles shop, stream, warehouse and payment provider order by order, and sends what puts them right."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
+
+from desk.operators import PublishReport
+
+FLOWS = Path(__file__).parent / "flows"
+
+DOC = """
+### Does everybody tell the same story about every order?
+
+| task | what it does |
+|---|---|
+| `check_sources` | stops the run if a landed source is below its quality threshold; says which and why |
+| `reconcile` | judges every order **again**, from the archived events and with the stream's own code, and compares byte for byte; then matches shop, stream, verdicts, deliveries and payments order by order |
+| `correct` | raises each finding once on `reconciliation.findings`, with the correction it asks for, in one transaction, and keeps it in the table `reconciliation.findings` |
+| `publish_report` | writes the report: button **Report** on this task, or *Countersign reports* in the menu |
+
+Run `land_events` and `land_sources` first. **A second run over the same days sends nothing new**; a dry run sends
+nothing at all and says what it would. A crash and a retry at any point neither lose nor double an event.
+
+| a task fails with | what it means | what to do |
+|---|---|---|
+| `SourceBelowThreshold` | too many rows of a source failed their checks, or it was never landed | look into its quarantine table, mend the source, land again, clear the task |
+| `NothingLanded` | there is no order in the lake | run both landing DAGs |
+| `BadDays` | the days of the form make no sense | trigger again with other days |
+| `NotEmitted` | the broker did not take the events | nothing: the task tries again |
+"""  # noqa: E501 - a table row is one line
+
+# Repeating cannot mend these; all else (broker or store away, conflict) is tried again.
+HOPELESS = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(
+            exception=[
+                "lake.settings.BadSetting",
+                "lake.quality.gate.SourceBelowThreshold",
+                "lake.reconcile.read.NothingLanded",
+                "lake.reconcile.run.BadDays",
+            ],
+            action=RetryAction.FAIL,
+        ),
+    ]
+)
+
+
+def _day(title: str, default: str) -> Param:
+    return Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title=title,
+        description=f"Business day (UTC) of the orders, YYYY-MM-DD. Empty: {default}.",
+    )
+
+
+@dag(
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    tags=["reconcile"],
+    doc_md=DOC,
+    params={
+        "from_day": _day("First day", "the first day on which an order has landed"),
+        "to_day": _day("Last day", "the last day on which an order has landed"),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Find and report everything, but send no event and record no finding.",
+        ),
+    },
+    default_args={
+        "retries": 3,
+        "retry_delay": timedelta(seconds=5),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=5),
+        "retry_policy": HOPELESS,
+        "execution_timeout": timedelta(hours=1),
+    },
+)
+def reconcile_orders() -> None:
+    """Gate, reconcile, correct, report."""
+
+    @task
+    def check_sources() -> dict[str, str]:
+        from lake.reconcile import tasks
+
+        return tasks.check_sources(FLOWS)
+
+    @task
+    def reconcile() -> dict[str, Any]:
+        from lake.reconcile import tasks
+
+        return tasks.reconcile()
+
+    @task
+    def correct() -> dict[str, int]:
+        from lake.reconcile import tasks
+
+        return tasks.correct()
+
+    emitted = correct()
+    check_sources() >> reconcile() >> emitted
+    PublishReport(task_id="publish_report", emitted=emitted)
+
+
+reconcile_orders()

@@ -1,0 +1,80 @@
+"""The reports as web pages, below Airflow's own address and for its users only.
+
+Airflow mounts a plugin's app **without** any authentication; the dependency on its own ``get_user`` stands on the whole
+router, so that a route added later cannot forget it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from lake.report.names import safe_run_id
+from lake.report.store import HTML, JSON, NoSuchReport, ReportStore
+from lake.settings import BadSetting, from_environment
+
+HEADERS = {
+    # A report is data: it may neither run nor load nor send anything, and only Airflow's own pages may frame it.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "private, no-store",
+}
+_TYPES = {HTML: "text/html; charset=utf-8", JSON: "application/json"}
+
+
+def store() -> ReportStore:
+    """Return the store that the environment names."""
+    try:
+        return ReportStore(from_environment())
+    except BadSetting as error:
+        raise HTTPException(503, f"The desk cannot reach the reports: {error}") from error
+
+
+def create_app(user: Callable[..., Any], open_store: Callable[[], ReportStore] = store) -> FastAPI:
+    """Return the app.
+
+    Args:
+        user: the dependency that lets only users of Airflow pass (it raises 401).
+        open_store: opens the place where the reports lie.
+    """
+    app = FastAPI(title="Countersign reports", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(_router(open_store), dependencies=[Depends(user)])
+    return app
+
+
+def _router(open_store: Callable[[], ReportStore]) -> APIRouter:
+    router = APIRouter()
+    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
+
+    # Plain functions: Starlette runs them in a thread, so that S3 never holds up Airflow's event loop.
+    @router.get("/")
+    def reports() -> HTMLResponse:
+        """The list of all reports, the newest first."""
+        return HTMLResponse(pages.get_template("list.html.j2").render(runs=open_store().runs()), headers=HEADERS)
+
+    @router.get("/of")
+    def of_run(run_id: str = "", dag_id: str = "") -> Response:
+        """The report of a run by Airflow's own id of it; what the tab on a run's page shows."""
+        name = safe_run_id(run_id) if run_id else ""
+        if name and dag_id == "reconcile_orders" and open_store().has(name):
+            return RedirectResponse(f"runs/{name}/{HTML}", headers=HEADERS)
+        page = pages.get_template("none.html.j2").render(dag_id=dag_id, run_id=run_id)
+        return HTMLResponse(page, headers=HEADERS)
+
+    @router.get("/runs/{run}/{name}")
+    def document(run: str, name: str) -> Response:
+        """One document of one run."""
+        if name not in _TYPES:
+            raise HTTPException(404, f"a report has {HTML} and {JSON}, but no {name}")
+        try:
+            body = open_store().get(run, name)
+        except NoSuchReport as error:
+            raise HTTPException(404, f"there is no such report: {error}") from error
+        return Response(body, media_type=_TYPES[name], headers=HEADERS)
+
+    return router

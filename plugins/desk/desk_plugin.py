@@ -1,0 +1,38 @@
+"""The one file below ``plugins/`` that Airflow loads as a plugin; light, since every Airflow process loads it."""
+
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+from desk.links import PREFIX, ReportLink, root
+
+
+class DeskPlugin(AirflowPlugin):
+    """Reports in the menu, on the page of a run, and behind the button of the task that published them."""
+
+    name = "countersign_desk"
+    operator_extra_links = [ReportLink()]  # noqa: RUF012 - Airflow reads plain attributes
+    external_views = [  # noqa: RUF012
+        {
+            "name": "Countersign reports",
+            "href": f"{root()}/",
+            "url_route": "countersign-reports",
+            "destination": "nav",
+            "nav_top_level": True,
+        },
+        {
+            "name": "Report",
+            "href": f"{root()}/of?dag_id={{DAG_ID}}&run_id={{RUN_ID}}",
+            "url_route": "countersign-report",
+            "destination": "dag_run",
+        },
+    ]
+
+    @property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # only the API server asks for it
+        """The app, made when the API server asks: its imports take a second that no other process should spend."""
+        from airflow.api_fastapi.core_api.security import get_user
+
+        from desk.app import create_app
+
+        return [{"name": "Countersign reports", "app": create_app(get_user), "url_prefix": PREFIX}]

@@ -1,0 +1,34 @@
+"""The operator that carries the link to the report: ``@task`` functions share one class and cannot have their own."""
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from desk.links import ReportLink
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+
+class PublishReport(BaseOperator):
+    """Writes the report of its run.
+
+    Args:
+        emitted: what the run sent to the services, as the task before returned it (templated).
+    """
+
+    template_fields: "Sequence[str]" = ("emitted",)
+    operator_extra_links = (ReportLink(),)
+    ui_color = "#e3f1ee"
+
+    def __init__(self, *, emitted: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.emitted = emitted
+
+    def execute(self, context: "Context") -> dict[str, Any]:
+        """Write page and document; return where they lie and the figures in short."""
+        from lake.reconcile.tasks import publish_report
+
+        return publish_report(self.emitted)

@@ -1,0 +1,79 @@
+"""What the tasks of ``reconcile_orders`` do. The DAG file only wires these together, inside its tasks."""
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import get_current_context
+
+from lake.catalog import open_catalog
+from lake.reconcile import run
+from lake.report.names import safe_run_id
+from lake.settings import from_environment
+
+log = logging.getLogger(__name__)
+
+
+def check_sources(flows: Path) -> dict[str, str]:
+    """Let the quality gate judge what has landed, and return its words by object."""
+    from lake.quality.gate import gate
+
+    first, last = _days()
+    return {result.object: str(result) for result in gate(open_catalog(), flows, first, last)}
+
+
+def reconcile() -> dict[str, Any]:
+    """Re-fold and match; return the figures in short. The outcome itself lies on S3."""
+    context = get_current_context()
+    first, last = _days()
+    outcome = run.reconcile(str(context["run_id"]), first, last, dry_run=bool(context["params"]["dry_run"]))
+    return {
+        "from_day": outcome.first.isoformat(),
+        "to_day": outcome.last.isoformat(),
+        "orders": outcome.summary.orders,
+        "findings": outcome.counts,
+    }
+
+
+def correct() -> dict[str, int]:
+    """Emit what the topic does not hold yet, record the findings, and return what was emitted."""
+    from lake.reconcile import ledger
+    from lake.reconcile.corrections import emit
+
+    settings = from_environment()
+    catalog = open_catalog(settings)
+    outcome = run.stored(str(get_current_context()["run_id"]))
+    already = ledger.emitted_before(catalog, outcome)
+    emitted = emit(settings.kafka, outcome.run_id, outcome.differences, already, dry_run=outcome.dry_run)
+    if not outcome.dry_run:
+        log.info("%d findings are new to the findings table", ledger.record(catalog, outcome))
+    return asdict(emitted)
+
+
+def publish_report(emitted: dict[str, int]) -> dict[str, Any]:
+    """Write page and document, and return where they lie with the figures in short."""
+    from lake.reconcile.corrections import Emitted
+    from lake.report.document import document
+    from lake.report.page import render
+    from lake.report.store import HTML, JSON, ReportStore
+
+    outcome, sent = run.stored(str(get_current_context()["run_id"])), Emitted(**emitted)
+    store, name = ReportStore(from_environment()), safe_run_id(outcome.run_id)
+    as_json = store.put(name, JSON, document(outcome, sent))
+    as_html = store.put(name, HTML, render(outcome, sent).encode())
+    return {
+        "run": outcome.run_id,
+        "report_html": as_html,
+        "report_json": as_json,
+        "orders": outcome.summary.orders,
+        "findings": outcome.counts,
+        "findings_emitted": sent.findings,
+        "corrections": 0 if outcome.dry_run else sent.corrections,
+        "not_reproducible": outcome.not_reproducible,
+    }
+
+
+def _days() -> tuple[Any, Any]:
+    params = get_current_context()["params"]
+    return run.parse_days(params["from_day"], params["to_day"])
