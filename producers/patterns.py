@@ -9,7 +9,6 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 
 from producers.book import Book, Row, book
 
@@ -22,6 +21,9 @@ FIRST_USER_ID = 1_000_001
 
 _HOURS = (2, 1, 1, 1, 1, 2, 4, 7, 9, 10, 11, 12, 13, 12, 11, 11, 12, 13, 15, 17, 18, 16, 10, 5)
 """How busy each hour of the day (UTC) is."""
+
+_NETWORKS = tuple(sorted(set(range(1, 224)) - {10, 100, 127, 169, 172, 192, 198, 203}))
+"""First numbers of public IPv4 addresses."""
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _CHANNELS = (("SEO", "Ads", "Direct"), (40, 39, 21))
@@ -83,10 +85,9 @@ class _Market:
         return "".join(self.draw.choices(_LETTERS, k=13))
 
     def ip(self) -> str:
-        """An address that could be a household's: neither private nor reserved."""
-        while not (address := IPv4Address(self.draw.randrange(1 << 24, 224 << 24))).is_global:
-            pass
-        return str(address)
+        """An address that could be a household's: no block with private or reserved parts."""
+        rest = self.draw.randrange(1 << 24)
+        return f"{self.draw.choice(_NETWORKS)}.{rest >> 16}.{rest >> 8 & 255}.{rest & 255}"
 
     def moment(self, first_day: float = 0, last_day: float = DAYS) -> datetime:
         """A whole second on one of these days, at an hour as busy as people make it."""

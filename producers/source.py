@@ -7,6 +7,8 @@ import argparse
 import csv
 from pathlib import Path
 
+from rich.console import Console
+
 from producers import orders_csv, patterns
 from producers.book import Book
 
@@ -43,9 +45,12 @@ def load(arguments: argparse.Namespace) -> Book:
     Raises:
         orders_csv.BadFile: the file cannot be read as an order CSV.
     """
+    screen = Console(stderr=True)
     if arguments.orders is not None:
-        return orders_csv.read(arguments.orders)
-    return patterns.generate(arguments.generate, arguments.seed)
+        with screen.status(f"reading {arguments.orders}"):
+            return orders_csv.read(arguments.orders)
+    with screen.status(f"inventing {arguments.generate:,} orders"):
+        return patterns.generate(arguments.generate, arguments.seed)
 
 
 def write_truth(book: Book, path: Path) -> None:

@@ -118,6 +118,8 @@ def test_a_missing_entity_is_none_and_not_invented() -> None:
         (changed(user_id="\u0663"), "user_id '\\u0663' is not a whole number"),
         (changed(signup_time=""), "signup_time is empty"),
         (changed(signup_time="yesterday"), "signup_time 'yesterday' is not a time like 2015-02-24 22:55:49"),
+        (changed(signup_time="2015-02-24T22:55+01"), "signup_time '2015-02-24T22:55+01' is not a time like"),
+        (changed(signup_time="2015-02-24 2b:55:49"), "signup_time '2015-02-24 2b:55:49' is not a time"),
         (changed(purchase_time="2015-02-30 10:00:00"), "purchase_time '2015-02-30 10:00:00' is not a time that exists"),
         (changed(purchase_time="2015-04-18 25:00:00"), "purchase_time '2015-04-18 25:00:00' is not a time that exists"),
         (changed(signup_time="1970-01-01 00:00:00"), "signup_time '1970-01-01 00:00:00' is before the year 2000"),
