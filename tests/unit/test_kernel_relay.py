@@ -1,0 +1,161 @@
+"""The order's way: which hop comes next, what is refused, what a hop stamps, what delivery makes of a verdict."""
+
+from typing import Any
+
+import pytest
+
+from order_fraud import signals, topics
+from order_fraud.delivery import on_correction, on_verdict
+from order_fraud.events import (
+    Correction,
+    CorrectionRequested,
+    Delivery,
+    DeliveryCancelled,
+    DeliveryHeld,
+    DeliveryReleased,
+    NewCustomer,
+    NewOrder,
+    NoFraudDetected,
+    PossibleFraud,
+    Remedy,
+    encode,
+)
+from order_fraud.history import History
+from order_fraud.relay import ROUTE, Onward, Unusable, receive, step
+from order_fraud.scorecard_v1 import SCORECARD
+from tests.unit.kernel_tape import HOPS, NOON, as_records, order, sign_up, through_all_hops
+
+BY_TOPIC = {hop.reads.name: hop for hop in ROUTE}
+
+
+def way(event: NewCustomer | NewOrder) -> list[Onward]:
+    """Every station of one event through fresh histories."""
+    stations: list[Onward] = []
+    histories: dict[str, dict[str, History]] = {hop.entity: {} for hop in ROUTE}
+    hop, travelling = ROUTE[0], event
+    while True:
+        onward = step(hop, histories[hop.entity], travelling, SCORECARD)
+        if onward is None:
+            return stations
+        stations.append(onward)
+        if onward.topic.name not in BY_TOPIC:
+            return stations
+        hop = BY_TOPIC[onward.topic.name]
+        travelling = receive(hop, onward.key.encode(), encode(onward.event))
+
+
+@pytest.mark.parametrize(
+    ("device_id", "ip", "topics_passed"),
+    [
+        ("D", "1.2.3.4", ["relay.by-device", "relay.by-ip"]),
+        (None, "1.2.3.4", ["relay.by-ip"]),
+        ("D", None, ["relay.by-device"]),
+        (None, None, []),
+    ],
+)
+def test_an_entity_that_is_missing_is_left_out_of_the_way(
+    device_id: str | None, ip: str | None, topics_passed: list[str]
+) -> None:
+    placed = way(order("7-1", device_id=device_id, ip=ip))
+    assert [station.topic.name for station in placed] == [*topics_passed, topics.FRAUD_VERDICTS.name]
+    keys = {"relay.by-device": "D", "relay.by-ip": "1.2.3.4", topics.FRAUD_VERDICTS.name: "7"}
+    assert all(station.key == keys[station.topic.name] for station in placed)
+    stamped = placed[-1].event.data.signals  # type: ignore[attr-defined]
+    visited = {"customer"} | {topic.removeprefix("relay.by-") for topic in topics_passed}
+    assert {name.split(".")[0] for name in stamped} == visited
+    assert stamped.keys() <= signals.NAMES
+
+    signed_up = way(sign_up("7", device_id=device_id, ip=ip))
+    assert [station.topic.name for station in signed_up] == topics_passed
+
+
+def test_a_repeat_is_refused_and_changes_no_history() -> None:
+    histories: dict[str, History] = {}
+    step(ROUTE[0], histories, sign_up("7"), SCORECARD)
+    step(ROUTE[0], histories, order("7-1", minute=5), SCORECARD)
+    before = dict(histories)
+    with pytest.raises(Unusable, match=r"order/7-1 is a repeat: this customer's history has that order already"):
+        step(ROUTE[0], histories, order("7-1", minute=9, amount=1), SCORECARD)
+    with pytest.raises(Unusable, match=r"customer/7 is a repeat: this customer has signed up already"):
+        step(ROUTE[0], histories, sign_up("7", minute=9), SCORECARD)
+    assert histories == before
+
+
+def test_signals_that_the_sender_wrote_are_thrown_away() -> None:
+    forged = order("7-1", signals={"customer.orders_1h": -99.0, "made.up": 1.0})
+    honest = order("7-1")
+    assert [encode(station.event) for station in way(forged)] == [encode(station.event) for station in way(honest)]
+
+
+def test_a_verdict_carries_the_signals_of_every_hop_and_the_order_time() -> None:
+    verdict = way(order("7-1", minute=3))[-1].event
+    assert isinstance(verdict, NoFraudDetected)
+    assert (verdict.id, verdict.subject, verdict.source) == ("verdict/7-1", "7-1", "/fraud")
+    assert (verdict.time - NOON).total_seconds() == 180
+    assert verdict.data.scorecard_version == SCORECARD.version
+    assert verdict.data.signals["ip.customers"] == 1
+
+
+def test_an_order_right_after_the_sign_up_is_possible_fraud_with_its_reason_in_plain_words() -> None:
+    done = through_all_hops([sign_up("7"), order("7-1", minute=1 / 60)])
+    ((key, value),) = done["ip"].outputs[topics.FRAUD_VERDICTS.name]
+    assert key == b"7"
+    assert b'"type":"PossibleFraud"' in value
+    assert b"The order came 1 seconds after the sign-up." in value
+
+
+def refused(entity: str, key: bytes | None, value: bytes) -> str:
+    with pytest.raises(Unusable) as caught:
+        receive(HOPS[entity], key, value)
+    return str(caught.value)
+
+
+def test_receive_says_why_a_record_has_no_business_at_a_hop() -> None:
+    ((_, value),) = as_records([order("7-1", device_id=None)])
+    assert value is not None
+    assert refused("customer", None, value) == "order/7-1 has no key instead of its customer_id"
+    assert refused("customer", b"\xff8", value) == "order/7-1 has key '\ufffd8' instead of its customer_id"
+    assert refused("ip", b"7", value) == "order/7-1 has key '7' instead of its ip"
+    assert refused("device", b"D", value) == "order/7-1 has no device and was sent to relay.by-device all the same"
+    verdict = way(order("7-1"))[-1]
+    assert refused("customer", b"7", encode(verdict.event)) == "NoFraudDetected has no business on customer.events"
+    with pytest.raises(Unusable, match="order/7-1 has no device"):
+        step(HOPS["device"], {}, order("7-1", device_id=None), SCORECARD)
+
+
+def verdict_of(kind: type[PossibleFraud] | type[NoFraudDetected]) -> PossibleFraud | NoFraudDetected:
+    verdict = way(order("7-1", minute=3))[-1].event
+    assert isinstance(verdict, NoFraudDetected)
+    return kind(id=verdict.id, source=verdict.source, subject="7-1", time=verdict.time, data=verdict.data)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome", "word"),
+    [(NoFraudDetected, DeliveryReleased, "released"), (PossibleFraud, DeliveryHeld, "held")],
+)
+def test_delivery_releases_on_an_explicit_clearance_only(verdict: Any, outcome: Any, word: str) -> None:
+    said = verdict_of(verdict)
+    answer = on_verdict(said)
+    assert type(answer) is outcome
+    assert answer.id == f"delivery/7-1/{word}"
+    assert (answer.source, answer.subject, answer.time) == ("/delivery", "7-1", said.time)
+    assert answer.data == Delivery(order_id="7-1", customer_id="7", cause="verdict/7-1")
+
+
+def correction(remedy: Remedy) -> CorrectionRequested:
+    kind = "released-without-clearance"
+    return CorrectionRequested(
+        id=f"correction/{kind}/7-1",
+        source="/reconcile",
+        subject="7-1",
+        time=NOON,
+        data=Correction(finding_id=f"finding/{kind}/7-1", kind=kind, order_id="7-1", customer_id="7", remedy=remedy),
+    )
+
+
+def test_delivery_recalls_what_a_correction_asks_it_to_and_leaves_the_rest_to_others() -> None:
+    answer = on_correction(correction("cancel-delivery"))
+    assert type(answer) is DeliveryCancelled
+    assert (answer.id, answer.subject, answer.time) == ("delivery/7-1/cancelled", "7-1", NOON)
+    assert answer.data == Delivery(order_id="7-1", customer_id="7", cause="correction/released-without-clearance/7-1")
+    assert on_correction(correction("refund-payment")) is None
