@@ -102,18 +102,26 @@ def _say(line: str) -> None:
 
 def _up(options: argparse.Namespace) -> int:
     if options.foreground:
-        stack = Stack(options.run_dir, parts=options.parts, workers=options.workers, fresh=options.fresh, tell=_say)
-        with stack:
-            _say("All parts are ready. Ctrl-C stops them.")
-            while True:
-                stack.check()
-                time.sleep(1)
+        return _hold(options)
     Ports.from_environment()  # a wrong variable is told here, not in the log of a background process
     bring_up(options.run_dir, options.parts, options.workers, options.fresh, _say)
     _say("")
     _status(options)
     _say('\nStop with `make down`. Shell variables: eval "$(python -m stack env)"')
     return 0
+
+
+def _hold(options: argparse.Namespace) -> int:
+    """Hold the stack until Ctrl-C. A part that dies is reported; the others stay, to be looked at."""
+    told: set[str] = set()
+    with Stack(options.run_dir, parts=options.parts, workers=options.workers, fresh=options.fresh, tell=_say) as stack:
+        _say("All parts are ready. Ctrl-C stops them.")
+        while True:
+            for name, obituary in stack.deaths().items():
+                if name not in told:
+                    told.add(name)
+                    _say(obituary)
+            time.sleep(1)
 
 
 def _down(options: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ import httpx
 from stack.errors import PartDied
 from stack.site import MARK, ROOT, Site
 
-TAIL_LINES = 20
+TAIL_LINES = 40
 
 
 def _ready_at_once() -> str:

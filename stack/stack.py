@@ -29,7 +29,7 @@ PARTS = ("airflow", "kafka", "topics", "s3", "sandbox", "workers")
 """What can be chosen. Airflow takes longest, so it comes first."""
 
 _LOOK_SECONDS = 0.25
-_DATA = ("airflow", "kafka", "s3", "ready", "catalog.db", "logs")
+_DATA = ("airflow", "kafka", "s3", "faust", "ready", "catalog.db", "logs")
 
 
 class Stack:
@@ -102,11 +102,15 @@ class Stack:
         Raises:
             PartDied: a part has ended; the message carries the tail of its log.
         """
-        dead = [run for run in self._runs.values() if run.died]
-        for run in dead:
-            self._state.part(run.part.name, state="died")
-        if dead:
-            raise PartDied("\n".join(run.obituary() for run in dead))
+        if dead := self.deaths():
+            raise PartDied("\n".join(dead.values()))
+
+    def deaths(self) -> dict[str, str]:
+        """Part → how it ended, with the tail of its log, for every part that should run and does not."""
+        dead = {run.part.name: run.obituary() for run in self._runs.values() if run.died}
+        for name in dead:
+            self._state.part(name, state="died")
+        return dead
 
     # --- life --------------------------------------------------------------------------------------------------------
 

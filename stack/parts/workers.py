@@ -15,18 +15,24 @@ def workers(site: Site, count: int) -> list[Part]:
 def _worker(site: Site, index: int) -> Part:
     name = f"worker-{index}"
     ready_file = site.run_dir / "ready" / name
+    faust_data = site.run_dir / "faust" / name
 
-    def forget() -> None:
+    def prepare() -> None:
         ready_file.parent.mkdir(parents=True, exist_ok=True)
+        faust_data.mkdir(parents=True, exist_ok=True)
         ready_file.unlink(missing_ok=True)
 
     return Part(
         name=name,
         group="workers",
         command=(sys.executable, "-m", "streams", "worker", "--index", str(index)),
-        env={"COUNTERSIGN_READY_FILE": str(ready_file), "COUNTERSIGN_RUN_DIR": str(site.run_dir)},
+        env={
+            "COUNTERSIGN_READY_FILE": str(ready_file),
+            # Faust notes the versions of its tables in a folder, by default below wherever it was started.
+            "FAUST_DATADIR": str(faust_data),
+        },
         after=("kafka", "topics"),
-        before=forget,
+        before=prepare,
         waiting_for=lambda: "" if ready_file.exists() else f"the worker to write {_short(ready_file)}",
     )
 

@@ -136,7 +136,7 @@ def test_bad_rows_and_withheld_orders_are_not_sent_and_the_exit_code_says_so(
     good = "{},2015-02-24 22:55:49,2015-04-18 02:47:11,34,DEVICE,SEO,Chrome,M,39,,0"
     lines = [HEADER, good.format(1), good.format(2).replace(",34,", ",abc,"), good.format(3), good.format("x")]
     orders.write_text("\n".join(lines))
-    withhold.write_text("3-1\n\n")
+    withhold.write_text("3-1\n\n4711-1\n")
     arguments = ["--orders", str(orders), "--withhold", str(withhold), "--bootstrap", bootstrap]
     assert shop.main([*arguments, "--summary", str(summary)]) == shop.ROWS_REJECTED
     sent = [events.decode(record.value()) for record in new()]
@@ -147,6 +147,7 @@ def test_bad_rows_and_withheld_orders_are_not_sent_and_the_exit_code_says_so(
     shown = capsys.readouterr().err
     assert "rejected line 3: purchase_value 'abc' is not a number" in shown
     assert "rejected line 5: user_id 'x' is not a whole number" in shown
+    assert "1 ids of" in shown
 
 
 def test_a_stored_generated_set_is_sent_as_the_generated_one(
@@ -181,6 +182,23 @@ def test_no_broker_is_named_with_its_address_and_the_remedy(capsys: pytest.Captu
 def test_an_unreadable_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert shop.main(["--orders", str(tmp_path / "none.csv")]) == shop.BAD_INPUT
     assert "none.csv: No such file" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_used_are_named_before_anything_is_sent(
+    bootstrap: str, reading: Callable[[Topic], NewRecords], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = reading(CUSTOMER_EVENTS)
+    (tmp_path / "binary").write_bytes(b"\xff")
+    for option, file in (
+        ("--summary", "no/dir"),
+        ("--truth", "no/dir"),
+        ("--withhold", "none"),
+        ("--withhold", "binary"),
+    ):
+        arguments = ["--generate", "5", "--bootstrap", bootstrap, option, str(tmp_path / file)]
+        assert shop.main(arguments) == shop.BAD_INPUT
+        assert "error: " in capsys.readouterr().err
+    assert new() == []
 
 
 def test_a_topic_that_is_not_as_declared_is_named(bootstrap: str) -> None:

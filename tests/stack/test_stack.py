@@ -189,6 +189,12 @@ def test_up_status_down_in_the_background(tmp_path: Path) -> None:
     assert again.returncode == 1
     assert "up already" in again.stderr
     assert run("status").returncode == 0
+    os.kill(int((tmp_path / "pids" / "s3.pid").read_text()), signal.SIGKILL)
+    time.sleep(2)
+    status = run("status")
+    assert status.returncode == 1
+    assert "s3 has died." in status.stdout
+    assert "  | " in status.stdout
     assert f"export COUNTERSIGN_S3_ENDPOINT=http://127.0.0.1:{environ['COUNTERSIGN_PORT_S3']}" in run("env").stdout
     family = marked(tmp_path)
     supervisor = psutil.Process(int((tmp_path / "lock").read_text()))
