@@ -108,7 +108,8 @@ def honest(market: _Market) -> Iterator[Row]:
     if draw.random() < 0.06:
         people.append(_Person(market, market.later(people[0].signup, timedelta(days=10), 1)))
         people[1].ip = people[0].ip
-        if draw.random() < 0.5:
+        # As often as in the public set, where one honest order in eighty comes from a device that others use as well.
+        if draw.random() < 0.17:
             people[1].device = people[0].device
     for person in people:
         phone = market.device() if draw.random() < 0.15 else None

@@ -83,12 +83,14 @@ def main(arguments: list[str] | None = None) -> int:
         withhold = read_ids(options.withhold) if options.withhold else frozenset()
         if options.truth:
             source.write_truth(orders, options.truth)
+        if options.summary:
+            options.summary.touch()  # better to learn now that it cannot be written than after the orders are sent
         outbox = Outbox(CUSTOMER_EVENTS, options.bootstrap, "shop")
     except BrokerUnusable as error:
-        screen.print("error:", str(error), highlight=False, markup=False, soft_wrap=True)
+        say(screen, f"error: {error}")
         return NO_BROKER
-    except (BadFile, OSError) as error:
-        screen.print("error:", str(error), highlight=False, markup=False, soft_wrap=True)
+    except (BadFile, OSError, UnicodeDecodeError) as error:
+        say(screen, f"error: {error}")
         return BAD_INPUT
     started = time.monotonic()
     interrupted = not send(orders, withhold, outbox, options.rate, screen)
@@ -102,11 +104,18 @@ def main(arguments: list[str] | None = None) -> int:
     if options.summary:
         options.summary.write_text(json.dumps(asdict(summary), indent=2) + "\n")
     show(summary, orders, outbox, screen)
+    if len(withhold) > summary.withheld:
+        say(screen, f"{len(withhold) - summary.withheld:,} ids of {options.withhold} are not among these orders")
     if interrupted:
         return INTERRUPTED
     if outbox.failed:
         return NOT_DELIVERED
     return ROWS_REJECTED if orders.rejected else ALL_WELL
+
+
+def say(screen: Console, line: str) -> None:
+    """Print a line as it is, however long and whatever brackets it has."""
+    screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def send(orders: Book, withhold: frozenset[str], outbox: Outbox, rate: int | None, screen: Console) -> bool:
@@ -153,11 +162,11 @@ def show(summary: Summary, orders: Book, outbox: Outbox, screen: Console) -> Non
         table.add_row(what, number)
     screen.print(table)
     for row in orders.rejected[:REASONS_SHOWN]:
-        screen.print(f"rejected {row}", highlight=False, markup=False, soft_wrap=True)
+        say(screen, f"rejected {row}")
     if len(orders.rejected) > REASONS_SHOWN:
-        screen.print(f"... and {len(orders.rejected) - REASONS_SHOWN:,} more rejected rows")
+        say(screen, f"... and {len(orders.rejected) - REASONS_SHOWN:,} more rejected rows")
     for reason, times in outbox.failures.most_common():
-        screen.print(f"not delivered: {times:,} x {reason}", highlight=False, markup=False, soft_wrap=True)
+        say(screen, f"not delivered: {times:,} x {reason}")
 
 
 if __name__ == "__main__":

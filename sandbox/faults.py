@@ -132,17 +132,17 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code: 0, or 2 if the orders cannot be read."""
+    """Run the command and return its exit code: 0, or 2 if a file cannot be read or written."""
     options = parse_arguments(arguments)
     try:
         orders = source.load(options)
-    except BadFile as error:
+        faults = plan((sale.order_id for sale in orders.sales), options.seed, options.per_kind)
+        options.out.write_text(json.dumps(faults, indent=2) + "\n")
+        if options.withhold:
+            options.withhold.write_text("".join(f"{order_id}\n" for order_id in faults[NOT_STREAMED]))
+    except (BadFile, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    faults = plan((sale.order_id for sale in orders.sales), options.seed, options.per_kind)
-    options.out.write_text(json.dumps(faults, indent=2) + "\n")
-    if options.withhold:
-        options.withhold.write_text("".join(f"{order_id}\n" for order_id in faults[NOT_STREAMED]))
     print(f"planned {', '.join(f'{len(ids)} {kind}' for kind, ids in faults.items())} in {len(orders.sales):,} orders")
     return 0
 
