@@ -49,6 +49,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         default="auto",
         help="1: keep the stack up until Ctrl-C; 0: stop it at the end; auto: keep it if this is a terminal",
     )
+    parser.add_argument("--run-dir", type=Path, default=ROOT / ".stack", help="its run-time files (default: .stack)")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="stream workers (1)")
     options = parser.parse_args(arguments)
     if options.orders is None and options.generate is None:
@@ -73,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     started = time.monotonic()
     screen.print(f"{len(book.sales):,} orders; starting the stack (Airflow takes half a minute) …")
-    stack = Stack(workers=options.workers, fresh=True, tell=lambda line: screen.print(f"  {line}"))
+    stack = Stack(options.run_dir, workers=options.workers, fresh=True, tell=lambda line: screen.print(f"  {line}"))
     try:
         with stack:
             demo = Demo(stack, book, orders_from, options.seed, bool(options.faults), screen)
