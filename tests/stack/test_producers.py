@@ -6,6 +6,9 @@ starts one of its own.
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -170,6 +173,27 @@ def test_a_rate_is_kept(bootstrap: str, tmp_path: Path) -> None:
     records = told["customers"] + told["orders"]
     assert told["seconds"] >= (records - 1) / 200
     assert told["seconds"] < (records - 1) / 200 + 5
+
+
+def test_an_interrupt_reports_what_was_sent_by_then(
+    bootstrap: str, reading: Callable[[Topic], NewRecords], tmp_path: Path
+) -> None:
+    new = reading(CUSTOMER_EVENTS)
+    summary, root = tmp_path / "summary.json", Path(__file__).resolve().parents[2]
+    arguments = ["--generate", "5000", "--rate", "200", "--bootstrap", bootstrap, "--summary", str(summary)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "plugins")])}
+    process = subprocess.Popen([sys.executable, "-m", "producers.shop", *arguments], env=environment)
+    try:
+        until = time.monotonic() + READ_SECONDS
+        while not new():
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=READ_SECONDS) == shop.INTERRUPTED
+    finally:
+        process.kill()
+    told = json.loads(summary.read_text())
+    assert 0 < told["customers"] + told["orders"] == len(new()) < 5_000
 
 
 def test_no_broker_is_named_with_its_address_and_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
