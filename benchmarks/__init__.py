@@ -1,0 +1,1 @@
+"""Measurements: never asserted by a test, always printed with what they were measured on."""
