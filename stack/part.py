@@ -52,7 +52,7 @@ class Part:
     waiting_for: Callable[[], str] = _ready_at_once
     before: Callable[[], None] | None = None
     tidy: Callable[[], None] | None = None
-    timeout: float = 60.0
+    timeout: float = 120.0
     grace: float = 15.0
 
 

@@ -24,7 +24,7 @@ from stack.ports import HOST
 from stack.site import ROOT, Site
 
 BIN = ROOT / ".venv" / "airflow" / "bin"
-START_SECONDS = 180.0
+START_SECONDS = 300.0
 """Generous: importing Airflow in four processes on two slow cores."""
 _EMPTY = ROOT / "build" / "airflow" / "airflow.db"
 """A database without a row, made by the set-up: half a minute of migrations that each fresh start would repeat."""
