@@ -10,6 +10,8 @@ from stack.keys import Keys
 from stack.ports import HOST, Ports
 
 ROOT = Path(__file__).resolve().parent.parent
+PYTHON = ROOT / ".venv" / "streams" / "bin" / "python"
+"""Runs our own parts, also when the stack is held from the other environment (tests of the lake)."""
 MARK = "COUNTERSIGN_STACK"
 """Environment variable that marks every process of a stack with its run directory: how ``down`` finds them all."""
 BUCKET = "countersign"

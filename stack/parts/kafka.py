@@ -1,7 +1,6 @@
 """Apache Kafka: one KRaft node, broker and controller in one process, and the topics of the registry."""
 
 import socket
-import sys
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
@@ -11,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from stack.part import Part
 from stack.ports import HOST
-from stack.site import ROOT, Site
+from stack.site import PYTHON, ROOT, Site
 
 JARS = ROOT / "build" / "kafka"
 HEAP = "400m"
@@ -77,7 +76,7 @@ def kafka(site: Site) -> list[Part]:
 
 def topics(site: Site) -> list[Part]:
     """Creates the topics of the registry; a topic that is there but differs is an error."""
-    command = (sys.executable, "-m", "streams.admin", "create", "--bootstrap", site.kafka)
+    command = (str(PYTHON), "-m", "streams.admin", "create", "--bootstrap", site.kafka)
     return [Part(name="topics", group="topics", command=command, after=("kafka",), once=True)]
 
 

@@ -1,7 +1,6 @@
 """SeaweedFS as S3: a real object store from a Python wheel, with the bucket of the lake."""
 
 import json
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from stack.keys import write_private
 from stack.part import Part
 from stack.ports import HOST
-from stack.site import BUCKET, Site
+from stack.site import BUCKET, PYTHON, Site
 
 
 def s3(site: Site) -> list[Part]:
@@ -60,7 +59,7 @@ def s3(site: Site) -> list[Part]:
         group="s3",
         server=True,
         command=(
-            str(Path(sys.executable).with_name("weed")),
+            str(PYTHON.with_name("weed")),
             "-logtostderr",
             "server",
             *(f"-{name}={value}" for name, value in flags.items()),

@@ -1,9 +1,7 @@
 """The stand-ins of the SaaS systems: shop and payment provider."""
 
-import sys
-
 from stack.part import Part, waiting_for_http
-from stack.site import Site
+from stack.site import PYTHON, Site
 
 
 def sandbox(site: Site) -> list[Part]:
@@ -11,7 +9,7 @@ def sandbox(site: Site) -> list[Part]:
     part = Part(
         name="sandbox",
         group="sandbox",
-        command=(sys.executable, "-m", "sandbox", "--port", str(site.ports.sandbox)),
+        command=(str(PYTHON), "-m", "sandbox", "--port", str(site.ports.sandbox)),
         address=site.sandbox,
         waiting_for=lambda: waiting_for_http(f"{site.sandbox}/health"),
     )

@@ -1,10 +1,9 @@
 """Stream workers: Faust processes that share the partitions among them."""
 
-import sys
 from pathlib import Path
 
 from stack.part import Part
-from stack.site import Site
+from stack.site import PYTHON, Site
 
 
 def workers(site: Site, count: int) -> list[Part]:
@@ -25,7 +24,7 @@ def _worker(site: Site, index: int) -> Part:
     return Part(
         name=name,
         group="workers",
-        command=(sys.executable, "-m", "streams", "worker", "--index", str(index)),
+        command=(str(PYTHON), "-m", "streams", "worker", "--index", str(index)),
         env={
             "COUNTERSIGN_READY_FILE": str(ready_file),
             # Faust notes the versions of its tables in a folder, by default below wherever it was started.
