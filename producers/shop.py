@@ -19,6 +19,7 @@ from order_fraud.events import NewCustomer, NewOrder
 from order_fraud.topics import CUSTOMER_EVENTS
 from producers import book, source
 from producers.book import Book
+from producers.interrupt import Interrupt
 from producers.orders_csv import BadFile
 from producers.outbox import BrokerUnusable, Outbox, bootstrap_from_environment
 
@@ -122,21 +123,21 @@ def send(orders: Book, withhold: frozenset[str], outbox: Outbox, rate: int | Non
     """Send the whole book, at most ``rate`` records a second, and wait for all reports; False if interrupted."""
     started = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=screen) as progress:
+    with Interrupt() as interrupt, Progress(*columns, console=screen) as progress:
         task = progress.add_task(f"sending to {CUSTOMER_EVENTS.name}", total=len(orders))
-        try:
-            for number, (customer_id, event) in enumerate(book.events(orders, withhold)):
-                if rate:
-                    outbox.wait(until=started + number / rate)
-                outbox.send(customer_id, event)
-                if number % _PROGRESS_STEP == 0:
-                    progress.update(task, completed=number)
-            progress.update(task, total=outbox.sent, completed=outbox.sent)
-            complete = True
-        except KeyboardInterrupt:
-            complete = False
+        for number, (customer_id, event) in enumerate(book.events(orders, withhold)):
+            if rate:
+                outbox.wait(until=started + number / rate)
+            if interrupt.asked:
+                break
+            outbox.send(customer_id, event)
+            if number % _PROGRESS_STEP == 0:
+                progress.update(task, completed=number)
+        else:
+            progress.update(task, total=outbox.sent)
+        progress.update(task, completed=outbox.sent)
         outbox.close()
-    return complete
+    return not interrupt.asked
 
 
 def read_ids(path: Path) -> frozenset[str]:
