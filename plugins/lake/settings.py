@@ -11,7 +11,7 @@ class BadSetting(Hopeless):
     """A setting is missing or unusable; the message names the variable and the remedy."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The addresses and credentials that every task of the batch half shares.
 

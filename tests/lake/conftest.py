@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv" / "streams" / "bin" / "python"
 PARTS = "kafka,s3,sandbox"
-PORTS = "KAFKA CONTROLLER S3 S3_GRPC S3_MASTER S3_MASTER_GRPC S3_VOLUME S3_VOLUME_GRPC S3_FILER S3_FILER_GRPC SANDBOX AIRFLOW"
+PORTS = (
+    *("KAFKA", "CONTROLLER", "SANDBOX", "AIRFLOW"),
+    *("S3", "S3_GRPC", "S3_MASTER", "S3_MASTER_GRPC", "S3_VOLUME", "S3_VOLUME_GRPC", "S3_FILER", "S3_FILER_GRPC"),
+)
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +26,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         pytest.skip(f"{PYTHON.relative_to(ROOT)} is missing, which starts broker and store: run `make setup`")
     folder = tmp_path_factory.mktemp("stack")
     env = {name: value for name, value in os.environ.items() if not name.startswith(("COUNTERSIGN", "AWS", "PYTHON"))}
-    env |= {f"COUNTERSIGN_PORT_{name}": str(port) for name, port in zip(PORTS.split(), free_ports(), strict=True)}
+    env |= {f"COUNTERSIGN_PORT_{name}": str(port) for name, port in zip(PORTS, free_ports(), strict=True)}
     command = [str(PYTHON), "-m", "stack", "--run-dir", str(folder)]
 
     def run(*arguments: str) -> str:
@@ -42,7 +45,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 def free_ports() -> list[int]:
     """One port per part, free at this moment."""
-    sockets = [socket.socket() for _ in PORTS.split()]
+    sockets = [socket.socket() for _ in PORTS]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
     numbers = [each.getsockname()[1] for each in sockets]

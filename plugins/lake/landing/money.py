@@ -1,6 +1,6 @@
 """Decimal amounts into integers of minor units."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 # ISO 4217, minor units: the currencies whose number of decimals is not two.
 _DECIMALS = {
@@ -43,7 +43,7 @@ def minor_units(amount: str, currency: str) -> int:
     try:
         scaled = Decimal(amount).scaleb(_DECIMALS.get(currency, 2))
         whole = int(scaled)
-    except (InvalidOperation, OverflowError, ValueError) as error:
+    except (ArithmeticError, ValueError) as error:
         raise ValueError(f"{amount!r} is no amount") from error
     if abs(whole) > MOST:
         raise ValueError(f"{amount!r} is more than any order can cost")

@@ -3,18 +3,14 @@
 Importing Great Expectations takes seconds: only tasks import this module, and only those that check.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
+import great_expectations as gx
+import great_expectations.expectations as expectations
 import pyarrow as pa
 
 from lake.landing.flows import BadFlow, Check
-
-os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read at import: nothing about our data leaves the house
-
-import great_expectations as gx
-import great_expectations.expectations as expectations
 
 
 def failing(rows: pa.Table, checks: Sequence[Check], flow: str) -> dict[int, list[Check]]:
