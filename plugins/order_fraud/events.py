@@ -14,17 +14,26 @@ import msgspec
 from msgspec import Meta
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=200, description="an opaque id of the source system")]
+CustomerId = Annotated[Identifier, Meta(description="the shop's id of the customer")]
+OrderId = Annotated[Identifier, Meta(description="the shop's id of the order")]
+DeviceId = Annotated[Identifier, Meta(description="the device's fingerprint")]
+Ip = Annotated[Identifier, Meta(description="the ip address, or its token once it has landed in the lake")]
 EventId = Annotated[str, Meta(min_length=1, max_length=300, description="deterministic: <what>/<id of the matter>")]
+Subject = Annotated[str, Meta(min_length=1, max_length=300, description="id of the matter: the customer or the order")]
+Source = Annotated[str, Meta(max_length=200, description="the service that made the event, e.g. /shop")]
+Time = Annotated[datetime, Meta(tz=True, description="business time in UTC, from the year 2000 to 2099")]
+Label = Annotated[str, Meta(max_length=200, description="a word of the source system, for people only")]
 MinorUnits = Annotated[
     int, Meta(ge=0, le=10**12, description="money in minor units of the currency (cents), at most 10^12")
 ]
 Currency = Annotated[
-    # The lengths as well: "$" alone lets "USD\\n" through.
+    # The lengths as well: "$" alone lets "USD\n" through.
     str, Meta(pattern="^[A-Z]{3}$", min_length=3, max_length=3, description="ISO 4217 currency code")
 ]
-Label = Annotated[str, Meta(max_length=200, description="a word of the source system, for people only")]
-Source = Annotated[str, Meta(max_length=200, description="the service that made the event, e.g. /shop")]
-Signals = dict[str, float]
+Points = Annotated[int, Meta(description="points of the scorecard: more means more like fraud")]
+CauseId = Annotated[str, Meta(description="id of the event that this one answers")]
+Sentence = Annotated[str, Meta(description="a plain sentence with the numbers in it")]
+Signals = Annotated[dict[str, float], Meta(description="what the relay measured, by signal name (see signals)")]
 FindingKind = Literal[
     "order-not-streamed",
     "order-not-sold",
@@ -52,9 +61,9 @@ Remedy = Literal[
 class Customer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who signed up, and from where. Sex and age are not carried: no verdict may depend on them."""
 
-    customer_id: Identifier
-    device_id: Identifier | None = None
-    ip: Identifier | None = None
+    customer_id: CustomerId
+    device_id: DeviceId | None = None
+    ip: Ip | None = None
     channel: Label | None = None
     browser: Label | None = None
 
@@ -62,65 +71,65 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was bought, by whom, from where. ``signals`` is empty at the shop; the relay stamps it hop by hop."""
 
-    order_id: Identifier
-    customer_id: Identifier
+    order_id: OrderId
+    customer_id: CustomerId
     amount: MinorUnits
     currency: Currency
-    device_id: Identifier | None = None
-    ip: Identifier | None = None
+    device_id: DeviceId | None = None
+    ip: Ip | None = None
     signals: Signals = {}
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """One scorecard line that fired: its stable code, its points, and a plain sentence with the numbers in it."""
 
-    code: str
-    points: int
-    text: str
+    code: Annotated[str, Meta(description="stable name of the scorecard's bin")]
+    points: Points
+    text: Sentence
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """A decision with everything it was made from, so that it can be re-derived from itself alone."""
 
-    order_id: Identifier
-    customer_id: Identifier
+    order_id: OrderId
+    customer_id: CustomerId
     amount: MinorUnits
     currency: Currency
-    score: int
-    reasons: tuple[Reason, ...]
+    score: Points
+    reasons: Annotated[tuple[Reason, ...], Meta(description="all that fired, in the scorecard's order")]
     signals: Signals
-    scorecard_version: str
+    scorecard_version: Annotated[str, Meta(description="of the scorecard that judged")]
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """What the warehouse may do with an order, and the event that says so (``cause`` is that event's id)."""
 
-    order_id: Identifier
-    customer_id: Identifier
-    cause: str
+    order_id: OrderId
+    customer_id: CustomerId
+    cause: CauseId
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """A difference between the systems: what, why, with which evidence, how much money, and what to do."""
 
-    kind: FindingKind
-    order_id: Identifier
-    customer_id: Identifier | None
-    cause: str
-    evidence: dict[str, str]
+    kind: Annotated[FindingKind, Meta(description="what kind of difference")]
+    order_id: OrderId
+    customer_id: CustomerId | None
+    cause: Sentence
+    evidence: Annotated[dict[str, str], Meta(description="what each system says, by name")]
     amount: MinorUnits
     currency: Currency | None
-    remedy: Remedy
+    remedy: Annotated[Remedy, Meta(description="what is to be done")]
 
 
 class Correction(msgspec.Struct, frozen=True, kw_only=True):
     """The remedy that a finding asks of the service which owns the matter."""
 
-    finding_id: str
-    kind: FindingKind
-    order_id: Identifier
-    customer_id: Identifier | None
-    remedy: Remedy
+    finding_id: CauseId
+    kind: Annotated[FindingKind, Meta(description="what kind of difference")]
+    order_id: OrderId
+    customer_id: CustomerId | None
+    remedy: Annotated[Remedy, Meta(description="what is to be done")]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -129,8 +138,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     specversion: Literal["1.0"] = "1.0"
     id: EventId
     source: Source
-    subject: EventId
-    time: datetime
+    subject: Subject
+    time: Time
 
 
 class NewCustomer(Event, frozen=True, tag=True):

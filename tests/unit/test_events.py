@@ -75,7 +75,7 @@ def refusal(value: bytes | None) -> str:
         (document(time=1_433_160_000), "Expected `datetime`, got `int` - at `$.time`"),
         (document(time="yesterday"), "Invalid RFC3339 encoded datetime - at `$.time`"),
         (document(time="2015-02-30T12:00:00Z"), "Invalid RFC3339 encoded datetime - at `$.time`"),
-        (document(time="2015-06-01T12:00:00"), "time 2015-06-01T12:00:00 is not in UTC - at `$.time`"),
+        (document(time="2015-06-01T12:00:00"), "Expected `datetime` with a timezone component - at `$.time`"),
         (document(time="2015-06-01T12:00:00+02:00"), "time 2015-06-01T12:00:00+02:00 is not in UTC - at `$.time`"),
         (
             document(time="1970-01-01T00:00:00Z"),
