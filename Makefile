@@ -27,8 +27,8 @@ $(foreach v,$(filter PORT_%,$(.VARIABLES)),$(eval export COUNTERSIGN_$(v) := $($
 ##@ See it work
 
 .PHONY: demo
-demo: setup ## Judge real orders, reconcile them in Airflow [ORDERS=a.csv] [GENERATE=n SEED=s] [FAULTS=0|1] [KEEP=0|1]
-	@$(STREAMS)/python -m stack.demo --keep $(KEEP) $(if $(ORDERS),--orders '$(ORDERS)') \
+demo: setup ## Judge and reconcile real orders [ORDERS=a.csv] [GENERATE=n SEED=s] [FAULTS=0|1] [KEEP=0|1]
+	@$(STREAMS)/python -m stack.demo --keep $(KEEP) --workers $(WORKERS) $(if $(ORDERS),--orders '$(ORDERS)') \
 	  $(if $(GENERATE),--generate $(GENERATE)) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
 
 .PHONY: up
@@ -42,6 +42,10 @@ down: ## Stop them; leaves no process behind, keeps the data (rm -r .stack forge
 .PHONY: status
 status: setup ## What is up, where, since when, and the log of what died
 	@$(STACK) status || test $$? -eq 3 # 3: it is down, which is no failure
+
+.PHONY: env
+env: ## Addresses and secrets of the stack for your shell: eval "$(make env)"
+	@$(STACK) env
 
 ##@ Work on it
 
@@ -57,6 +61,10 @@ test: setup ## All tests, in both environments
 check: setup ## Lint, format, types
 	@$(STREAMS)/ruff check . && $(STREAMS)/ruff format --check . && $(STREAMS)/mypy
 	@echo "check: ruff and mypy are content"
+
+.PHONY: bench
+bench: setup ## Measure the kernel and the whole relay; writes .stack/bench.json (minutes)
+	@PYTHONPATH=.:plugins $(STREAMS)/python -m benchmarks
 
 .PHONY: lock
 lock: ## Compile the lock files again after a change to a requirements file [UPGRADE=1]

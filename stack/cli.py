@@ -32,10 +32,10 @@ Everything listens on 127.0.0.1 only. Run-time files (data, logs/, pids/, secret
 Ports, each with its variable ({PREFIX}KAFKA=29092 python -m stack up, or make up PORT_KAFKA=29092):
   {", ".join(f"{name.upper()} {port}" for name, port, _ in Ports().items())}
 
-examples:
+examples (python is .venv/streams/bin/python, which `make setup` makes):
   python -m stack up                        everything, in the background
   python -m stack up --parts kafka,topics   only a broker with the topics
-  eval "$(python -m stack env)"             addresses and secrets for producers, DAG code and notebooks in this shell
+  eval "$(python -m stack env)"             addresses and secrets for producers and notebooks in this shell
   python -m stack logs worker-0 --follow
 """
 
@@ -107,7 +107,7 @@ def _up(options: argparse.Namespace) -> int:
     bring_up(options.run_dir, options.parts, options.workers, options.fresh, _say)
     _say("")
     _status(options)
-    _say('\nStop with `make down`. Shell variables: eval "$(python -m stack env)"')
+    _say('\nStop with `make down`. Addresses and secrets for your shell: eval "$(make env)"')
     return 0
 
 
@@ -145,6 +145,7 @@ def _status(options: argparse.Namespace) -> int:
     dead = [name for name, part in state["parts"].items() if part["state"] == "died"]
     for name in dead:
         _say(f"\n{name} has died.{tail(options.run_dir / 'logs' / f'{name}.log')}")
+    _say("  ports: " + " ".join(f"PORT_{name.upper()}={number}" for name, number in state["ports"].items()))
     if "airflow-api" in state["parts"]:
         _say(f"  Airflow: user admin, password in {options.run_dir / 'secrets.json'} (airflow_password)")
     return 1 if dead else 0
@@ -156,8 +157,7 @@ def _env(options: argparse.Namespace) -> int:
     # A stack that is up knows best where it listens; without one these are the settings that the next one would get.
     ports = Ports(**State.read(run_dir)["ports"]) if owner(run_dir) else Ports.from_environment()
     site = Site(run_dir, ports, Keys.load(run_dir / "secrets.json"))
-    for name, value in site.env.items():
-        _say(f"export {name}={shlex.quote(value)}")
+    _say("\n".join(f"export {name}={shlex.quote(value)}" for name, value in site.env.items()))
     return 0
 
 
