@@ -108,7 +108,7 @@ RECONCILIATION_FINDINGS = Topic(
     name="reconciliation.findings",
     key="order_id",
     writers=MappingProxyType({events.FindingRaised: RECONCILE, events.CorrectionRequested: RECONCILE}),
-    readers=(DELIVERY, RECONCILE),
+    readers=(SHOP, DELIVERY, RECONCILE),
     description="Findings of the batch half and the corrections that they ask for.",
 )
 DEAD_LETTERS = Topic(
