@@ -64,7 +64,7 @@ check: setup ## Lint, format, types
 
 .PHONY: bench
 bench: setup ## Measure the kernel and the whole relay; writes .stack/bench.json (minutes)
-	@PYTHONPATH=.:plugins $(STREAMS)/python -m benchmarks
+	@$(STREAMS)/python -m benchmarks
 
 .PHONY: lock
 lock: ## Compile the lock files again after a change to a requirements file [UPGRADE=1]

@@ -121,6 +121,14 @@ make_environment() {
   mark_done ".venv/$name" "$stamp"
 }
 
+# `python -m producers.shop` works in every shell: the project's folders are on the path of the stream environment. (Airflow puts
+# plugins/ on its own path by itself.)
+put_sources_on_path() {
+  local file=.venv/streams/lib/python3.12/site-packages/countersign.pth lines
+  printf -v lines '%s\n%s' "$PWD" "$PWD/plugins"
+  [ -e "$file" ] && [ "$(<"$file")" = "$lines" ] || printf '%s\n' "$lines" >"$file"
+}
+
 # Every fresh stack starts from a copy of this database instead of running all of Airflow's migrations.
 make_airflow_database() {
   local stamp
@@ -157,6 +165,7 @@ make_tools
 if [ "${1:-all}" = all ]; then
   install_system_packages
   make_environment streams stack/requirements.lock
+  put_sources_on_path
   make_environment airflow requirements.txt tests/requirements-airflow.txt dags/constraints.txt
   make_airflow_database
   copy_kafka_jars
