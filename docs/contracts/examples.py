@@ -1,0 +1,141 @@
+"""One worked example of each event type: two people's orders, sent through the real relay."""
+
+from datetime import UTC, datetime, timedelta
+
+from order_fraud import events
+from order_fraud.delivery import on_correction, on_verdict
+from order_fraud.events import (
+    Correction,
+    CorrectionRequested,
+    Customer,
+    Event,
+    Finding,
+    FindingRaised,
+    NewCustomer,
+    NewOrder,
+    NoFraudDetected,
+    Order,
+    PossibleFraud,
+)
+from order_fraud.history import History
+from order_fraud.relay import ROUTE, receive, step
+from order_fraud.scorecard_v1 import SCORECARD
+
+_SIGN_UP = datetime(2015, 2, 24, 22, 55, 49, tzinfo=UTC)
+
+
+def examples() -> dict[str, Event]:
+    """Return an example of every event type, by its name.
+
+    Raises:
+        LookupError: an event type has no example, or the relay no longer judges these orders as it did.
+    """
+    honest = _judged("22058", _SIGN_UP, _SIGN_UP + timedelta(days=52, hours=3, minutes=51))
+    hasty = _judged("1359", _SIGN_UP, _SIGN_UP + timedelta(seconds=1))
+    if not (isinstance(honest, NoFraudDetected) and isinstance(hasty, PossibleFraud)):
+        raise LookupError(f"the examples are judged {type(honest).__name__} and {type(hasty).__name__}: choose others")
+    correction = _correction(hasty)
+    recall = on_correction(correction)
+    found: list[Event | None] = [
+        _sign_up("22058", _SIGN_UP),
+        _order("22058", honest.time),
+        honest,
+        hasty,
+        on_verdict(honest),
+        on_verdict(hasty),
+        recall,
+        _finding(hasty),
+        correction,
+    ]
+    by_name = {type(event).__name__: event for event in found if event is not None}
+    if missing := events.EVENT_TYPES.keys() - by_name.keys():
+        raise LookupError(f"no example of {', '.join(sorted(missing))}: add it to docs/contracts/examples.py")
+    return by_name
+
+
+def _sign_up(customer_id: str, time: datetime) -> NewCustomer:
+    return NewCustomer(
+        id=f"customer/{customer_id}",
+        source="/shop",
+        subject=customer_id,
+        time=time,
+        data=Customer(
+            customer_id=customer_id, device_id="QVPSPJUOCKZAR", ip="43.122.51.7", channel="SEO", browser="Chrome"
+        ),
+    )
+
+
+def _order(customer_id: str, time: datetime) -> NewOrder:
+    order_id = f"{customer_id}-1"
+    return NewOrder(
+        id=f"order/{order_id}",
+        source="/shop",
+        subject=order_id,
+        time=time,
+        data=Order(
+            order_id=order_id,
+            customer_id=customer_id,
+            amount=3_400,
+            currency="USD",
+            device_id="QVPSPJUOCKZAR",
+            ip="43.122.51.7",
+        ),
+    )
+
+
+def _judged(customer_id: str, signed_up: datetime, ordered: datetime) -> Event:
+    """Send a sign-up and an order through all hops, record by record, as the stream does."""
+    histories: dict[str, dict[str, History]] = {hop.reads.name: {} for hop in ROUTE}
+    hops = {hop.reads.name: hop for hop in ROUTE}
+    last: Event | None = None
+    for event in (_sign_up(customer_id, signed_up), _order(customer_id, ordered)):
+        topic, key, last = ROUTE[0].reads.name, customer_id, event
+        while topic in hops:
+            hop = hops[topic]
+            came = receive(hop, key.encode(), events.encode(last))
+            onward = step(hop, histories[topic], came, SCORECARD)
+            if onward is None:
+                break
+            topic, key, last = onward.topic.name, onward.key, onward.event
+    if last is None:
+        raise LookupError("the relay gave nothing")
+    return last
+
+
+def _finding(held: PossibleFraud) -> FindingRaised:
+    kind = "released-without-clearance"
+    order_id = held.data.order_id
+    return FindingRaised(
+        id=f"finding/{kind}/{order_id}",
+        source="/reconcile",
+        subject=order_id,
+        time=held.time,
+        data=Finding(
+            kind=kind,
+            order_id=order_id,
+            customer_id=held.data.customer_id,
+            cause="The parcel was released although the only verdict on the order is PossibleFraud.",
+            evidence={"stream": held.id, "delivery": f"delivery/{order_id}/released"},
+            amount=held.data.amount,
+            currency=held.data.currency,
+            remedy="cancel-delivery",
+        ),
+    )
+
+
+def _correction(held: PossibleFraud) -> CorrectionRequested:
+    finding = _finding(held)
+    order_id = finding.data.order_id
+    return CorrectionRequested(
+        id=f"correction/{finding.data.kind}/{order_id}",
+        source="/reconcile",
+        subject=order_id,
+        time=finding.time,
+        data=Correction(
+            finding_id=finding.id,
+            kind=finding.data.kind,
+            order_id=order_id,
+            customer_id=finding.data.customer_id,
+            remedy=finding.data.remedy,
+        ),
+    )

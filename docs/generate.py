@@ -1,0 +1,44 @@
+"""Write docs/events.md, docs/asyncapi.yaml and docs/signals.md from the code that they describe.
+
+Run it in .venv/streams after a change to plugins/order_fraud; the tests fail until the files say what the code says.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+sys.path[:0] = [str(DOCS.parent), str(DOCS.parent / "plugins")]
+
+from docs.contracts.asyncapi import asyncapi_page  # noqa: E402 - the path comes first
+from docs.contracts.examples import examples  # noqa: E402
+from docs.contracts.pages import events_page, signals_page  # noqa: E402
+
+
+def pages() -> dict[Path, str]:
+    """Return what each generated file must say."""
+    made = examples()
+    return {
+        DOCS / "events.md": events_page(made),
+        DOCS / "asyncapi.yaml": asyncapi_page(made),
+        DOCS / "signals.md": signals_page(),
+    }
+
+
+def main() -> int:
+    """Write the files, or with --check only say which are out of date; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a file is out of date")
+    check = parser.parse_args().check
+    stale = [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        if not check:
+            path.write_text(pages()[path])
+        print(f"docs/{path.name}: {'out of date: run python docs/generate.py' if check else 'written'}")
+    if not stale:
+        print("events.md, asyncapi.yaml and signals.md say what the code says")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
