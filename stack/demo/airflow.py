@@ -8,6 +8,10 @@ import httpx
 
 POLL_S = 1.0
 RUN_TIMEOUT_S = 900.0
+ANSWER_S = 180.0
+"""How long one answer may take: on its first task Airflow 3.3 builds the routes of its execution API, which holds up
+everything else in the API server, on a busy machine for the better part of a minute."""
+
 _ENDED = ("success", "failed")
 
 
@@ -32,8 +36,8 @@ class Airflow:
         """
         self._url = url
         self._watch = watch
-        self._http = httpx.Client(base_url=url, timeout=30)
-        answer = self._http.post("/auth/token", json={"username": user, "password": password})
+        self._http = httpx.Client(base_url=url, timeout=ANSWER_S)
+        answer = self._ask("POST", "/auth/token", json={"username": user, "password": password})
         if answer.status_code != httpx.codes.CREATED:
             raise AirflowError(f"{url}: no token for user {user} ({answer.status_code}): {answer.text[:200]}")
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
@@ -44,18 +48,6 @@ class Airflow:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def run(self, dag_id: str, conf: dict[str, Any] | None = None) -> tuple[str, str]:
-        """Trigger a DAG and wait until the run has ended.
-
-        Returns:
-            The run's id and state, ``success`` or ``failed``.
-
-        Raises:
-            AirflowError: the DAG is unknown, or the run takes longer than a quarter of an hour.
-        """
-        run_id = self.trigger(dag_id, conf)
-        return run_id, self.wait(dag_id, run_id)
-
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a run and return its id.
 
@@ -64,7 +56,9 @@ class Airflow:
         """
         until = time.monotonic() + 60
         while True:
-            answer = self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf or {}})
+            answer = self._ask(
+                "POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf or {}}
+            )
             # A DAG appears a moment after the DAG processor has come up.
             if answer.status_code != httpx.codes.NOT_FOUND or time.monotonic() > until:
                 break
@@ -105,7 +99,13 @@ class Airflow:
         return f"{self._url}/dags/{dag_id}/runs/{run_id}"
 
     def _get(self, path: str, params: dict[str, str] | None = None) -> Any:
-        answer = self._http.get(path, params=params)
+        answer = self._ask("GET", path, params=params)
         if answer.status_code != httpx.codes.OK:
             raise AirflowError(f"GET {path}: {answer.status_code} {answer.text[:300]}")
         return answer.json()
+
+    def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **content)
+        except httpx.TransportError as error:
+            raise AirflowError(f"{method} {self._url}{path}: {type(error).__name__} {error}") from error

@@ -42,6 +42,9 @@ def airflow(site: Site) -> list[Part]:
     _write_passwords(site, home)
     env = _settings(site, home)
     health = f"{site.airflow}/api/v2/monitor/health"
+    # The routes of the execution API are built on its first request, which holds up the whole server for seconds, on a
+    # busy machine for the better part of a minute. Asked here, that happens while other parts start, not under a task.
+    execution = f"{site.airflow}/execution/health"
 
     def part(name: str, *command: str, **more: Any) -> Part:
         settings: dict[str, Any] = {"env": env, "timeout": START_SECONDS, "after": ("airflow-db",)} | more
@@ -50,7 +53,7 @@ def airflow(site: Site) -> list[Part]:
     migrated = _schema(database) == _schema(_EMPTY)
     return [
         *([] if migrated else [part("db", "db", "migrate", once=True, after=())]),
-        part("api", "api-server", address=site.airflow, waiting_for=partial(waiting_for_http, health)),
+        part("api", "api-server", address=site.airflow, waiting_for=partial(waiting_for_http, execution)),
         part("scheduler", "scheduler", "--skip-serve-logs", waiting_for=_heartbeat(health, "scheduler")),
         part("dag-processor", "dag-processor", waiting_for=_heartbeat(health, "dag_processor")),
         part("triggerer", "triggerer", "--skip-serve-logs", waiting_for=_heartbeat(health, "triggerer")),
