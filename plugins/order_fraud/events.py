@@ -20,7 +20,7 @@ DeviceId = Annotated[Identifier, Meta(description="the device's fingerprint")]
 Ip = Annotated[Identifier, Meta(description="the ip address, or its token once it has landed in the lake")]
 EventId = Annotated[str, Meta(min_length=1, max_length=300, description="deterministic: <what>/<id of the matter>")]
 Subject = Annotated[str, Meta(min_length=1, max_length=300, description="id of the matter: the customer or the order")]
-Source = Annotated[str, Meta(max_length=200, description="the service that made the event, e.g. /shop")]
+Source = Annotated[str, Meta(min_length=1, max_length=200, description="the service that made the event, e.g. /shop")]
 Time = Annotated[datetime, Meta(tz=True, description="business time in UTC, from the year 2000 to 2099")]
 Label = Annotated[str, Meta(max_length=200, description="a word of the source system, for people only")]
 MinorUnits = Annotated[

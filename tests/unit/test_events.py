@@ -69,6 +69,7 @@ def refusal(value: bytes | None) -> str:
         (document(type=7), "Expected `str` - at `$.type`"),
         (document(id=""), "Expected `str` of length >= 1 - at `$.id`"),
         (document(id=None), "Object missing required field `id`"),
+        (document(source=""), "Expected `str` of length >= 1 - at `$.source`"),
         (document(source="x" * 201), "Expected `str` of length <= 200 - at `$.source`"),
         (document(specversion="0.3"), "Invalid enum value '0.3' - at `$.specversion`"),
         (document(time=None), "Object missing required field `time`"),
@@ -152,7 +153,7 @@ FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 SIGNALS = st.dictionaries(WORDS, FLOATS, max_size=6)
 ENVELOPE = {
     "id": TEXT,
-    "source": WORDS,
+    "source": TEXT,
     "subject": TEXT,
     "time": st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31), timezones=st.just(UTC)),  # noqa: DTZ001
 }
