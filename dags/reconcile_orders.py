@@ -85,19 +85,19 @@ def _day(title: str, default: str) -> Param:
 def reconcile_orders() -> None:
     """Gate, reconcile, correct, report."""
 
-    @task
+    @task(multiple_outputs=False)
     def check_sources() -> dict[str, str]:
         from lake.reconcile import tasks
 
         return tasks.check_sources(FLOWS)
 
-    @task
+    @task(multiple_outputs=False)
     def reconcile() -> dict[str, Any]:
         from lake.reconcile import tasks
 
         return tasks.reconcile()
 
-    @task
+    @task(multiple_outputs=False)
     def correct() -> dict[str, int]:
         from lake.reconcile import tasks
 

@@ -65,6 +65,8 @@ class World:
     topics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     shop: list[dict[str, Any]] = field(default_factory=list)
     charges: list[dict[str, Any]] = field(default_factory=list)
+    shop_aside: list[str] = field(default_factory=list)
+    charges_aside: list[str] = field(default_factory=list)
 
     def append(self, topic: str, key: str, event: Event) -> dict[str, Any]:
         """Put an event on a topic as landing would archive it."""
@@ -150,6 +152,8 @@ class World:
             "deliveries": facts.deliveries(self.archive(topics.DELIVERY_EVENTS.name, facts.ARCHIVE_COLUMNS)),
             "shop": pl.DataFrame(self.shop, schema=SHOP),
             "charges": pl.DataFrame(self.charges, schema=CHARGES),
+            "shop_aside": pl.DataFrame({"order_id": self.shop_aside}, schema={"order_id": pl.String}),
+            "charges_aside": pl.DataFrame({"order_id": self.charges_aside}, schema={"order_id": pl.String}),
         }
         snapshots = {"shop.orders": 11, "kafka.fraud_verdicts": 22}
         return Scope(facts.Facts(**both), parity, first, last, settled or ARRIVED + timedelta(days=1), snapshots)

@@ -1,6 +1,5 @@
 """Corrections on a real broker: each once, also across crashes, zombies and second runs."""
 
-import os
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -63,11 +62,8 @@ def test_what_has_been_remedied_is_not_asked_for_again() -> None:
 
 
 @pytest.fixture(scope="module")
-def bootstrap() -> str:
-    address = os.environ.get("COUNTERSIGN_TEST_KAFKA", "")
-    if not address:
-        pytest.skip("COUNTERSIGN_TEST_KAFKA names no broker: start one and set it to its host:port")
-    return address
+def bootstrap(stack: dict[str, str]) -> str:
+    return stack["COUNTERSIGN_KAFKA"]
 
 
 @pytest.fixture
@@ -99,8 +95,16 @@ def wait_for_leaders(bootstrap: str, topic: str) -> None:
     pytest.fail(f"{topic} has no leaders after 10 s")
 
 
-def on_topic(bootstrap: str, topic: str) -> list[tuple[str, str]]:
-    """Return (key, id) of everything committed."""
+def on_topic(bootstrap: str, topic: str, at_least: int = 0) -> list[tuple[str, str]]:
+    """Return (key, id) of everything committed; the broker writes a commit's markers a moment after it has agreed to it."""
+    for _ in range(100):
+        if len(found := committed(bootstrap, topic)) >= at_least:
+            return found
+        sleep(0.1)
+    pytest.fail(f"after 10 s {topic} holds {found}, less than {at_least} records")
+
+
+def committed(bootstrap: str, topic: str) -> list[tuple[str, str]]:
     found = []
     with broker.reader(bootstrap) as consumer:
         for partition in range(TOPIC.partitions):
@@ -115,12 +119,12 @@ def on_topic(bootstrap: str, topic: str) -> list[tuple[str, str]]:
 
 def test_second_run_emits_nothing(bootstrap: str, topic: str) -> None:
     assert emit(bootstrap, "one", FOUND, dry_run=False) == Emitted(findings=3, corrections=2, known=0)
-    once = on_topic(bootstrap, topic)
+    once = on_topic(bootstrap, topic, 5)
     assert once == sorted((event.subject, event.id) for event in events_of(FOUND))
     assert emit(bootstrap, "two", FOUND, dry_run=False) == Emitted(findings=0, corrections=0, known=5)
     more = [*FOUND, difference("verdict-missing", "d")]
     assert emit(bootstrap, "three", more, dry_run=False) == Emitted(findings=1, corrections=1, known=5)
-    assert [found for found in on_topic(bootstrap, topic) if found[0] != "d"] == once
+    assert [found for found in on_topic(bootstrap, topic, 7) if found[0] != "d"] == once
 
 
 def test_dry_run_says_what_it_would_and_does_nothing(bootstrap: str, topic: str) -> None:
@@ -156,7 +160,7 @@ def test_crash_before_the_commit_leaves_nothing_and_the_retry_emits_all(
             emit(bootstrap, "one", FOUND, dry_run=False)
     assert on_topic(bootstrap, topic) == []
     assert emit(bootstrap, "one", FOUND, dry_run=False) == Emitted(3, 2, 0)
-    assert len(on_topic(bootstrap, topic)) == 5
+    assert len(on_topic(bootstrap, topic, 5)) == 5
 
 
 def test_crash_after_the_commit_does_not_double(bootstrap: str, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +176,7 @@ def test_crash_after_the_commit_does_not_double(bootstrap: str, topic: str, monk
             emit(bootstrap, "one", FOUND, dry_run=False)
     assert emit(bootstrap, "one", FOUND, dry_run=False) == Emitted(3, 2, 0)  # the run still knows what it has emitted
     assert emit(bootstrap, "two", FOUND, dry_run=False) == Emitted(0, 0, 5)
-    assert len(on_topic(bootstrap, topic)) == 5
+    assert len(on_topic(bootstrap, topic, 5)) == 5
 
 
 def test_zombie_of_an_older_run_is_fenced(bootstrap: str, topic: str) -> None:
@@ -183,7 +187,7 @@ def test_zombie_of_an_older_run_is_fenced(bootstrap: str, topic: str) -> None:
     assert emit(bootstrap, "one", FOUND, dry_run=False) == Emitted(3, 2, 0)
     with pytest.raises(KafkaException):
         zombie.commit_transaction(30)
-    assert len(on_topic(bootstrap, topic)) == 5
+    assert len(on_topic(bootstrap, topic, 5)) == 5
 
 
 def test_foreign_records_on_the_topic_are_passed_over(bootstrap: str, topic: str) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.table import Table
 
 from lake import tables
 from lake.reconcile import ledger
@@ -93,6 +94,23 @@ def test_empty_lake_says_what_to_run(catalog: Catalog) -> None:
     assert lake.facts().streamed.is_empty()
     with pytest.raises(NothingLanded, match="run land_events and land_sources first"):
         lake.days()
+
+
+def test_rows_in_quarantine_name_their_order(catalog: Catalog) -> None:
+    land(catalog, calm())
+    shop = tables.ensure(catalog, tables.quarantine(tables.SHOP_ORDERS))
+    charges = tables.ensure(catalog, tables.quarantine(tables.PAYMENTS_CHARGES))
+    common = {"day": None, "reason": "bad", "expectation": "x", "origin": "o", "landed_at": START, "run_id": "r"}
+
+    def put(table: Table, *rows: tuple[str | None, str]) -> None:
+        full = [common | {"quarantine_id": str(n), "row_id": key, "row": row} for n, (key, row) in enumerate(rows)]
+        table.append(pa.Table.from_pylist(full, schema=table.schema().as_arrow()))
+
+    put(shop, ("s-1", '{"sourceIdentifier": "s-1"}'), (None, "{}"), ("c1-1", '{"sourceIdentifier": "c1-1"}'))
+    put(charges, ("ch_x", '{"metadata": {"order_id": "p-1"}}'), ("ch_0", '{"metadata": {"order_id": "landed since"}}'))
+    facts = Lake(catalog).facts()
+    assert facts.shop_aside["order_id"].to_list() == ["s-1"]
+    assert facts.charges_aside["order_id"].to_list() == ["p-1"]
 
 
 def test_findings_keep_the_run_that_saw_them_first(catalog: Catalog) -> None:

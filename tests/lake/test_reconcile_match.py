@@ -262,6 +262,19 @@ def test_charge_of_an_order_that_only_the_stream_knows_is_no_orphan() -> None:
     assert found(world) == [("order-not-sold", "c-1")]
 
 
+def test_source_whose_row_lies_in_quarantine_is_no_witness(world: World) -> None:
+    sold, paid, other = (world.charges[place]["order_id"] for place in (3, 6, 9))
+    world.shop = [row for row in world.shop if row["order_id"] != sold]
+    world.charges = [row for row in world.charges if row["order_id"] != paid]
+    next(row for row in world.charges if row["order_id"] == other)["amount"] += 1
+    world.pay("unreadable", START, 100)
+    expected = [("amount-differs", other), ("payment-missing", paid), ("payment-orphan", "unreadable")]
+    assert found(world) == [("order-not-sold", sold), *expected]
+    world.shop_aside = [sold, "unreadable"]
+    world.charges_aside = [paid, other]
+    assert found(world) == []
+
+
 def test_only_the_days_asked_for(world: World) -> None:
     days = {row["day"] for row in world.shop}
     for row in list(world.charges):

@@ -1,6 +1,6 @@
 """From landed rows to the facts that are matched: one frame per system, flat columns, money in minor units."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -31,6 +31,8 @@ class Facts:
         deliveries: records of delivery.events with their ``type``.
         shop: orders as the shop has them.
         charges: what the payment provider has.
+        shop_aside, charges_aside: ``order_id`` of orders whose row of that source failed a check.
+            That source is no witness for them: neither its silence nor its sum is a finding.
     """
 
     streamed: pl.DataFrame
@@ -38,6 +40,21 @@ class Facts:
     deliveries: pl.DataFrame
     shop: pl.DataFrame
     charges: pl.DataFrame
+    shop_aside: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"order_id": pl.String}))
+    charges_aside: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"order_id": pl.String}))
+
+
+def set_aside(quarantine: pl.DataFrame, order_id: str, landed: pl.Series) -> pl.DataFrame:
+    """Return the orders whose rows of a source lie in quarantine and have not landed since.
+
+    Args:
+        quarantine: its ``row_id`` and ``row``, which is a JSON document in the source's own dialect.
+        order_id: JSON path of the order id in it.
+        landed: ids of rows that are in the table.
+    """
+    still = quarantine.filter(~pl.col("row_id").is_in(landed.implode()) | pl.col("row_id").is_null())
+    named = still.select(order_id=pl.col("row").str.json_path_match(order_id))
+    return named.drop_nulls().unique()
 
 
 def streamed(customer_events: pl.DataFrame) -> pl.DataFrame:

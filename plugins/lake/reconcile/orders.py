@@ -26,7 +26,8 @@ def not_streamed(scope: Scope) -> Iterator[Difference]:
 def not_sold(scope: Scope) -> Iterator[Difference]:
     """Yield each ``NewOrder`` event whose order the shop does not know: an event that nobody sold."""
     streamed = scope.facts.streamed.filter(scope.in_days & (pl.col("time") <= scope.settled))
-    for row in streamed.join(scope.facts.shop, on="order_id", how="anti").iter_rows(named=True):
+    unknown = streamed.join(scope.facts.shop, on="order_id", how="anti")
+    for row in unknown.join(scope.facts.shop_aside, on="order_id", how="anti").iter_rows(named=True):
         yield scope.difference(
             "order-not-sold",
             row,

@@ -48,6 +48,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         orders: orders of these days that the shop or the stream knows.
         verdicts: verdict records by type.
         scores: orders by score, cleared and held apart: (score, cleared, held).
+        set_aside: orders by the source in whose quarantine their row lies.
     """
 
     orders: int
@@ -58,6 +59,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     reasons: list[Hit]
     money: list[Money]
     deliveries: dict[str, int]
+    set_aside: dict[str, int]
 
 
 class ParityFigures(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,8 @@ TABLES = ("shop.orders", "payments.charges")
 def amount_differs(scope: Scope) -> Iterator[Difference]:
     """Yield each shop order whose charges come to another amount, or are in another currency."""
     charged = _charged(scope.facts.charges)
-    both = scope.facts.shop.filter(scope.in_days).join(charged, on="order_id", how="inner", maintain_order="left")
+    shop = scope.facts.shop.filter(scope.in_days).join(scope.facts.charges_aside, on="order_id", how="anti")
+    both = shop.join(charged, on="order_id", how="inner", maintain_order="left")
     alike = pl.col("currencies").list.unique() == pl.concat_list("currency")
     unequal = both.with_columns(alike=alike).filter(~pl.col("alike") | (pl.col("charged") != pl.col("amount")))
     for row in unequal.iter_rows(named=True):
@@ -35,6 +36,7 @@ def payment_missing(scope: Scope) -> Iterator[Difference]:
     charges = scope.facts.charges
     shop = scope.facts.shop.filter(scope.in_days & (pl.col("created_at") <= scope.settled))
     unpaid = shop.join(_charged(charges), on="order_id", how="anti")
+    unpaid = unpaid.join(scope.facts.charges_aside, on="order_id", how="anti")
     failed = charges.group_by("order_id").agg("charge_id", "status")
     for row in unpaid.join(failed, on="order_id", how="left", maintain_order="left").iter_rows(named=True):
         tried = f"only charges that took nothing ({', '.join(row['status'])})" if row["status"] else "no charge"
@@ -61,7 +63,8 @@ def payment_orphan(scope: Scope) -> Iterator[Difference]:
     named = scope.facts.charges.with_columns(pl.coalesce("order_id", "charge_id").alias("order_id"))
     charged = _charged(named).rename({"charged_day": "day"})
     orphans = charged.filter(scope.in_days & (pl.col("charged_at") <= scope.settled))
-    for row in orphans.join(scope.orders, on="order_id", how="anti").iter_rows(named=True):
+    unknown = orphans.join(scope.orders, on="order_id", how="anti")
+    for row in unknown.join(scope.facts.shop_aside, on="order_id", how="anti").iter_rows(named=True):
         yield scope.difference(
             "payment-orphan",
             row | {"time": row["charged_at"], "currency": row["currencies"][0], "amount": row["charged"]},

@@ -36,7 +36,8 @@ class Lake:
 
     def __init__(self, catalog: Catalog) -> None:
         """Pin every source table; one that does not exist yet is made, empty."""
-        self._pinned = {spec.name: _pin(catalog, spec) for spec in tables.SOURCES}
+        aside = (tables.quarantine(tables.SHOP_ORDERS), tables.quarantine(tables.PAYMENTS_CHARGES))
+        self._pinned = {spec.name: _pin(catalog, spec) for spec in (*tables.SOURCES, *aside)}
 
     @property
     def snapshots(self) -> dict[str, int]:
@@ -50,12 +51,12 @@ class Lake:
         The archive counts as read when its newest table was: land_events reads all topics in one go, and a topic
         without news gets no snapshot.
         """
-        archive = [one.committed for name, one in self._pinned.items() if name.startswith("kafka.") and one.committed]
-        others = [
-            one.committed for name, one in self._pinned.items() if not name.startswith("kafka.") and one.committed
-        ]
-        read = [*others, *([max(archive)] if archive else [])]
-        return (min(read) if read else datetime.now(UTC)) - GRACE
+        newest: dict[str, datetime] = {}
+        for name, pinned in self._pinned.items():
+            system = name.partition(".")[0]
+            if system != "quarantine" and pinned.committed is not None:
+                newest[system] = max(pinned.committed, newest.get(system, pinned.committed))
+        return min(newest.values(), default=datetime.now(UTC)) - GRACE
 
     def days(self) -> tuple[date, date]:
         """Return the first and the last business day on which any system has an order.
@@ -75,13 +76,20 @@ class Lake:
 
     def facts(self) -> Facts:
         """Return what all systems say, of all days."""
+        shop = self._read("shop.orders", facts.SHOP_COLUMNS)
+        charges = self._read("payments.charges", facts.CHARGE_COLUMNS)
         return Facts(
             streamed=facts.streamed(self.archive(topics.CUSTOMER_EVENTS.name, facts.ARCHIVE_COLUMNS)),
             verdicts=facts.verdicts(self.archive(topics.FRAUD_VERDICTS.name, facts.ARCHIVE_COLUMNS)),
             deliveries=facts.deliveries(self.archive(topics.DELIVERY_EVENTS.name, facts.ARCHIVE_COLUMNS)),
-            shop=self._read("shop.orders", facts.SHOP_COLUMNS),
-            charges=self._read("payments.charges", facts.CHARGE_COLUMNS),
+            shop=shop,
+            charges=charges,
+            shop_aside=facts.set_aside(self._quarantine("orders"), "$.sourceIdentifier", shop["order_id"]),
+            charges_aside=facts.set_aside(self._quarantine("charges"), "$.metadata.order_id", charges["charge_id"]),
         )
+
+    def _quarantine(self, name: str) -> pl.DataFrame:
+        return self._read(f"quarantine.{name}", ("row_id", "row"))
 
     def _read(self, name: str, columns: Sequence[str], rows: BooleanExpression | None = None) -> pl.DataFrame:
         pinned = self._pinned[name]

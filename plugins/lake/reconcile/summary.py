@@ -41,6 +41,10 @@ def summarize(scope: Scope) -> Summary:
         reasons=[Hit(*row) for row in hits.iter_rows()],
         money=[Money(*row) for row in money.iter_rows()],
         deliveries=dict(deliveries.group_by("type").len().sort("type").iter_rows()),
+        set_aside={
+            name: orders.join(aside, on="order_id", how="semi").height
+            for name, aside in (("shop", scope.facts.shop_aside), ("payments", scope.facts.charges_aside))
+        },
     )
 
 
