@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv" / "streams" / "bin" / "python"
-PARTS = "kafka,s3,sandbox"
+PARTS = "kafka,topics,s3,sandbox"
 PORTS = (
     *("KAFKA", "CONTROLLER", "SANDBOX", "AIRFLOW"),
     *("S3", "S3_GRPC", "S3_MASTER", "S3_MASTER_GRPC", "S3_VOLUME", "S3_VOLUME_GRPC", "S3_FILER", "S3_FILER_GRPC"),

@@ -1,0 +1,133 @@
+"""The landing DAGs run by Airflow itself: connections, Variable, params, what the tasks return, when they give up."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from confluent_kafka import Producer
+
+from lake.landing.flows import load_all
+from order_fraud import topics
+from order_fraud.events import encode
+from tests.lake.conftest import ROOT
+from tests.lake.kafka_topic import order
+from tests.lake.test_landing_sources import charge
+from tests.lake.test_landing_sources import order as sold
+
+RUN = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+dag_id, folder, *forms = sys.argv[1:]
+dag = DagBag(f"{folder}/{dag_id}.py").dags[dag_id]
+for form in forms:
+    run = dag.test(run_conf=json.loads(form))
+    tasks = {
+        one.task_id: {
+            "state": str(one.state), "try": one.try_number, "returned": one.xcom_pull(task_ids=one.task_id)
+        }
+        for one in run.get_task_instances()
+    }
+    print("FOUND" + json.dumps({"state": str(run.state), "tasks": tasks}))
+"""
+
+
+class Airflow:
+    """Processes of Airflow with a home and a metadata database of their own."""
+
+    def __init__(self, stack: dict[str, str], home: Path) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "COUNTERSIGN"))}
+        self.env = {
+            **kept,
+            **stack,
+            "COUNTERSIGN_CATALOG": f"sqlite:///{home / 'catalog.db'}",
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        }
+        made = ROOT / "build" / "airflow" / "airflow.db"
+        if made.exists():
+            (home / "airflow.db").write_bytes(made.read_bytes())
+        self._call(str(Path(sys.executable).with_name("airflow")), "db", "migrate")
+
+    def _call(self, *command: str, without: tuple[str, ...] = (), **changed: str) -> tuple[str, str]:
+        env = {name: value for name, value in (self.env | changed).items() if name not in without}
+        done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout, done.stdout + done.stderr
+
+    def run(
+        self, dag_id: str, *forms: dict[str, Any], without: tuple[str, ...] = (), **changed: str
+    ) -> tuple[list[dict[str, Any]], str]:
+        """Run a DAG once per form, one after the other; return what came of each run, and the log of all."""
+        texts = map(json.dumps, forms or ({},))
+        out, log = self._call(sys.executable, "-c", RUN, dag_id, str(ROOT / "dags"), *texts, without=without, **changed)
+        return [json.loads(line[5:]) for line in out.splitlines() if line.startswith("FOUND")], log
+
+    def python(self, script: str, without: tuple[str, ...] = ()) -> str:
+        """Run a script and return what it prints."""
+        return self._call(sys.executable, "-c", script, without=without)[0]
+
+
+@pytest.fixture(scope="module")
+def airflow(stack: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Airflow:
+    return Airflow(stack, tmp_path_factory.mktemp("airflow"))
+
+
+def test_land_events_lands_every_topic_and_then_nothing_more(airflow: Airflow, stack: dict[str, str]) -> None:
+    producer = Producer({"bootstrap.servers": stack["COUNTERSIGN_KAFKA"]})
+    for number in range(20):
+        producer.produce(topics.CUSTOMER_EVENTS.name, key=str(number), value=encode(order(number)))
+    assert producer.flush(30) == 0
+    (first, again), _ = airflow.run("land_events", {}, {})
+    assert first["state"] == again["state"] == "success"
+    returned = {task: found["returned"] for task, found in first["tasks"].items()}
+    assert len(returned) == 5
+    assert returned["customer_events"]["table"] == "kafka.customer_events"
+    assert returned["customer_events"]["rows"] == 20
+    assert returned["fraud_verdicts"]["rows"] == 0
+    assert {found["returned"]["rows"] for found in again["tasks"].values()} == {0}
+
+
+def test_land_sources_reads_connections_variable_and_form(airflow: Airflow, stack: dict[str, str]) -> None:
+    admin = {"Authorization": f"Bearer {stack['SANDBOX_ADMIN_TOKEN']}"}
+    url = f"{stack['COUNTERSIGN_SANDBOX']}/sandbox/records"
+    httpx.delete(url, headers=admin).raise_for_status()
+    body = {"orders": [sold(number) for number in range(30)], "charges": [charge(number) for number in range(30)]}
+    httpx.post(url, headers=admin, json=body).raise_for_status()
+    (landed, again), log = airflow.run("land_sources", {"everything": False}, {"everything": True})
+    assert landed["state"] == again["state"] == "success"
+    assert {task: found["returned"]["rows"] for task, found in landed["tasks"].items()} == {
+        "shop_orders": 30,
+        "payments_charges": 30,
+    }
+    assert {found["returned"]["rows"] for found in again["tasks"].values()} == {0}
+    assert "shop.orders: fetching everything" in log
+    assert {found["returned"]["table"] for found in landed["tasks"].values()} == set(load_all(ROOT / "dags" / "flows"))
+
+
+def test_what_trying_again_cannot_mend_fails_at_the_first_try(airflow: Airflow, stack: dict[str, str]) -> None:
+    """A wrong password at the shop, no connection to the provider."""
+    shop = json.dumps(json.loads(stack["AIRFLOW_CONN_SHOP"]) | {"password": "wrong"})
+    (run,), log = airflow.run("land_sources", without=("AIRFLOW_CONN_PAYMENTS",), AIRFLOW_CONN_SHOP=shop)
+    assert {task: (found["state"], found["try"]) for task, found in run["tasks"].items()} == {
+        "shop_orders": ("failed", 1),
+        "payments_charges": ("failed", 1),
+    }
+    assert "the secret is not accepted. Put a valid one into the password of the connection shop" in log
+    assert "there is no Airflow connection payments" in log
+
+
+def test_missing_masking_key_is_named_with_the_remedy(airflow: Airflow) -> None:
+    script = (
+        "from lake.connections import masker\nfrom lake.settings import BadSetting\n"
+        "try: masker()\nexcept BadSetting as error: print(error)\n"
+    )
+    said = airflow.python(script, without=("AIRFLOW_VAR_MASKING_KEY",))
+    assert "there is no Airflow Variable masking_key: set it to a random secret" in said
