@@ -22,7 +22,7 @@ SEED = 11
 
 def write_orders_without_ip(path: Path) -> None:
     """A set of the public format whose ip column is empty throughout, with one row that is not usable."""
-    assert generate.main(["--generate", str(ORDERS), "--seed", str(SEED), "--write-csv", str(path)]) == 0
+    assert generate.main([str(ORDERS), "--seed", str(SEED), "--write-csv", str(path)]) == 0
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
