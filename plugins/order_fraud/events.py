@@ -255,7 +255,7 @@ def decode(value: bytes | None) -> AnyEvent:
         event = _decoder.decode(value)
     except UnicodeDecodeError as error:
         raise BadEvent(_not_utf8(value, error)) from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError) as error:  # the latter in builds whose limit is lower than ours
         raise BadEvent(str(error)) from error
     time = event.time
     if time.tzinfo is not UTC:  # msgspec gives this very object for "Z" and for "+00:00"
