@@ -1,5 +1,6 @@
 """What the tasks of the landing DAGs do. DAG files only wire these together and import them inside their tasks."""
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from lake.connections import endpoint, masker
 from lake.landing.flows import load
 from lake.settings import from_environment
 from order_fraud.topics import ARCHIVED
+
+# One line per request, or per data source of a check, would bury what the landing itself has to say.
+for _chatty in ("httpx", "great_expectations"):
+    logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 
 def land_topic(name: str) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from pyiceberg.catalog import Catalog
 
 from lake.landing.flows import Flow, load_all
 from lake.landing.http import BadCredentials, Endpoint, SourceRefused
-from lake.landing.kafka import Landed
-from lake.landing.progress import WATERMARK, latest
+from lake.landing.progress import WATERMARK, Conflict, Landed, latest
 from lake.landing.shopify import refill_wait
 from lake.landing.sources import land_flow
 from lake.masking import Masker
@@ -170,6 +169,28 @@ def test_only_what_changed_is_fetched_again(lake: Catalog, shop: Flow, sandbox: 
     assert land(lake, shop, sandbox).rows == 1
     assert land(lake, shop, sandbox, everything=True).rows == 1
     assert {row["order_id"] for row in rows(lake, "shop.orders")} == {"1-1", "99-1", "100-1"}
+
+
+def test_two_landings_at_once_cannot_double_or_lose_rows(lake: Catalog, shop: Flow, sandbox: Sandbox) -> None:
+    sandbox.put([order(n) for n in range(10)])
+    land(lake, shop, sandbox)
+    sandbox.put([order(3, amount=7, updated=START + 400 * DAY), order(20)])
+
+    class Interrupting(Masker):
+        """Lets another landing pass by in the middle of this one."""
+
+        done = False
+
+        def email(self, address: str) -> str:
+            if not self.done:
+                self.done = True
+                land(lake, shop, sandbox)
+            return super().email(address)
+
+    with pytest.raises(Conflict):
+        land_flow(lake, shop, sandbox.endpoint("shop"), Interrupting(KEY), "run")
+    assert len(rows(lake, "shop.orders")) == 11
+    assert land(lake, shop, sandbox).rows == 0
 
 
 def test_failing_rows_are_set_aside_with_the_reason_and_nothing_else_is(

@@ -11,10 +11,9 @@ the same topic at once cannot double rows: the commit of the slower one fails (:
 """
 
 import logging
-from dataclasses import dataclass
 from time import monotonic
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
@@ -22,7 +21,7 @@ from lake import tables
 from lake.errors import Hopeless
 from lake.landing import broker
 from lake.landing.broker import Bounds
-from lake.landing.progress import OFFSET, RUN_ID, TOPIC_ID, committing, latest
+from lake.landing.progress import OFFSET, RUN_ID, TOPIC_ID, Landed, committing, latest
 from lake.landing.quarantine import set_aside
 from lake.landing.records import Batch
 from lake.masking import Masker
@@ -44,16 +43,6 @@ class OffsetGap(Hopeless):
 
 class LandingStalled(RuntimeError):
     """The broker has records in the range asked for, but does not hand them out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Landed:
-    """What one landing brought: rows appended, records newly set aside, and the seconds it took."""
-
-    table: str
-    rows: int
-    quarantined: int
-    seconds: float
 
 
 def land_topic(catalog: Catalog, topic: Topic, bootstrap: str, mask: Masker, run_id: str) -> Landed:
@@ -160,7 +149,7 @@ def _read(
     return reached
 
 
-def _take(message, bounds: dict[int, Bounds], reached: dict[int, int], open_: set[int], batch: Batch) -> None:
+def _take(message: Message, bounds: dict[int, Bounds], reached: dict[int, int], open_: set[int], batch: Batch) -> None:
     partition, offset = message.partition(), message.offset()
     error = message.error()
     if error is not None and error.code() != KafkaError._PARTITION_EOF:

@@ -8,6 +8,7 @@ with :class:`Conflict` and leaves no trace.
 
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyiceberg.exceptions import CommitFailedException
@@ -22,6 +23,16 @@ OFFSET = "countersign.next-offset."
 TOPIC_ID = "countersign.topic-id"
 WATERMARK = "countersign.watermark"
 RUN_ID = "countersign.run-id"
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What one landing brought: rows new or changed, rows newly set aside, and the seconds it took."""
+
+    table: str
+    rows: int
+    quarantined: int
+    seconds: float
 
 
 class Conflict(RuntimeError):

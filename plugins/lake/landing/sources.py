@@ -23,9 +23,8 @@ from lake import tables
 from lake.landing import shopify, stripe
 from lake.landing.flows import Flow
 from lake.landing.http import Endpoint
-from lake.landing.kafka import Landed
 from lake.landing.merge import merge
-from lake.landing.progress import RUN_ID, WATERMARK, latest
+from lake.landing.progress import RUN_ID, WATERMARK, Landed, latest
 from lake.landing.quarantine import Rejected, set_aside
 from lake.masking import Masker
 
