@@ -221,6 +221,9 @@ class BatchApp(faust.App):
         channel = self.topic(topic.name, key_type=bytes, value_type=None, value_serializer="raw", acks=False)
         return self.agent(channel, name=name)
 
+    def _create_directories(self) -> None:
+        """Make none: only Faust tables would keep files, wherever the worker happens to be started."""
+
     async def _on_agent_error(self, agent: Any, error: BaseException) -> None:
         """Take the worker down: nothing of the poll in hand was committed, so nothing is lost.
 

@@ -14,22 +14,16 @@ def workers(site: Site, count: int) -> list[Part]:
 def _worker(site: Site, index: int) -> Part:
     name = f"worker-{index}"
     ready_file = site.run_dir / "ready" / name
-    faust_data = site.run_dir / "faust" / name
 
     def prepare() -> None:
         ready_file.parent.mkdir(parents=True, exist_ok=True)
-        faust_data.mkdir(parents=True, exist_ok=True)
         ready_file.unlink(missing_ok=True)
 
     return Part(
         name=name,
         group="workers",
         command=(str(PYTHON), "-m", "streams", "worker", "--index", str(index)),
-        env={
-            "COUNTERSIGN_READY_FILE": str(ready_file),
-            # Faust notes the versions of its tables in a folder, by default below wherever it was started.
-            "FAUST_DATADIR": str(faust_data),
-        },
+        env={"COUNTERSIGN_READY_FILE": str(ready_file)},
         after=("kafka", "topics"),
         before=prepare,
         waiting_for=lambda: "" if ready_file.exists() else f"the worker to write {_short(ready_file)}",
