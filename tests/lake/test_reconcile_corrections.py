@@ -96,7 +96,7 @@ def wait_for_leaders(bootstrap: str, topic: str) -> None:
 
 
 def on_topic(bootstrap: str, topic: str, at_least: int = 0) -> list[tuple[str, str]]:
-    """Return (key, id) of everything committed; the broker writes a commit's markers a moment after it has agreed to it."""
+    """Return (key, id) of everything committed; the broker marks a commit a moment after it agreed to it."""
     for _ in range(100):
         if len(found := committed(bootstrap, topic)) >= at_least:
             return found

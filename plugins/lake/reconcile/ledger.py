@@ -37,7 +37,9 @@ def emitted_before(catalog: Catalog, outcome: Outcome) -> set[str]:
     Rows are recorded only after their events were committed, so the ids have been emitted, even if the topic has
     deleted them since.
     """
-    table = tables.ensure(catalog, tables.FINDINGS)
+    if not catalog.table_exists(tables.FINDINGS.identifier):
+        return set()
+    table = catalog.load_table(tables.FINDINGS.identifier)
     frame = pl.from_arrow(table.scan(selected_fields=("kind", "order_id", "first_seen_run")).to_arrow())
     earlier = frame.filter(pl.col("first_seen_run") != outcome.run_id)
     return {f"{what}/{kind}/{order}" for kind, order, _ in earlier.iter_rows() for what in ("finding", "correction")}

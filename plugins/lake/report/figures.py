@@ -7,7 +7,7 @@ searched and printed sharply.
 import io
 import re
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import pairwise
 
 import matplotlib as mpl
@@ -42,6 +42,8 @@ WIDTH = 8.6
 """Inches; the page scales the picture to the column."""
 MANY_DAYS = 62
 """From so many days on, they are drawn as one outline instead of single bars."""
+MAX_DAYS = 750
+"""From so many days on, they are added up by week."""
 MAX_REASONS = 14
 
 
@@ -78,6 +80,9 @@ def findings(counts: dict[str, int]) -> str:
 
 def days(days_: Sequence[Day]) -> str:
     """Return the verdicts per business day, possible fraud on top."""
+    step = "day" if len(days_) <= MAX_DAYS else "week"
+    if step == "week":
+        days_ = _weeks(days_)
     with mpl.rc_context(_STYLE):
         figure, axes = _canvas(2.6)
         x = [day.day for day in days_]
@@ -96,9 +101,19 @@ def days(days_: Sequence[Day]) -> str:
         locator = AutoDateLocator(minticks=1, maxticks=10)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-        _vertical(axes, "orders")
-        words = f"Verdicts per day on {len(days_)} days, at most {max(total, default=0):,} orders a day"
+        _vertical(axes, f"orders a {step}")
+        words = f"Verdicts per {step} in {len(days_)} {step}s, at most {max(total, default=0):,} a {step}"
         return _svg(figure, "days", words)
+
+
+def _weeks(days_: Sequence[Day]) -> list[Day]:
+    """Add days up by week, under the week's Monday."""
+    weeks: dict[date, Day] = {}
+    for day in days_:
+        monday = day.day - timedelta(days=day.day.weekday())
+        week = weeks.get(monday, Day(monday, 0, 0))
+        weeks[monday] = Day(monday, week.cleared + day.cleared, week.possible_fraud + day.possible_fraud)
+    return list(weeks.values())
 
 
 def scores(rows: Sequence[tuple[int, int, int]], threshold: int) -> str:
