@@ -18,7 +18,7 @@ DOC = """
 | `check_sources` | stops the run if a landed source is below its quality threshold; says which and why |
 | `reconcile` | judges every order **again**, from the archived events and with the stream's own code, and compares byte for byte; then matches shop, stream, verdicts, deliveries and payments order by order |
 | `correct` | raises each finding once on `reconciliation.findings`, with the correction it asks for, in one transaction, and keeps it in the table `reconciliation.findings` |
-| `publish_report` | writes the report: button **Report** on this task, or *Countersign reports* in the menu |
+| `publish_report` | writes the report: tab **Report** of this run, the same button among the *Details* of this task, and *Reports* in the menu |
 
 Run `land_events` and `land_sources` first. **A second run over the same days sends nothing new**; a dry run sends
 nothing at all and says what it would. A crash and a retry at any point neither lose nor double an event.
@@ -32,19 +32,7 @@ nothing at all and says what it would. A crash and a retry at any point neither 
 """  # noqa: E501 - a table row is one line
 
 # Repeating cannot mend these; all else (broker or store away, conflict) is tried again.
-HOPELESS = ExceptionRetryPolicy(
-    rules=[
-        RetryRule(
-            exception=[
-                "lake.settings.BadSetting",
-                "lake.quality.gate.SourceBelowThreshold",
-                "lake.reconcile.read.NothingLanded",
-                "lake.reconcile.run.BadDays",
-            ],
-            action=RetryAction.FAIL,
-        ),
-    ]
-)
+HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless", action=RetryAction.FAIL)])
 
 
 def _day(title: str, default: str) -> Param:

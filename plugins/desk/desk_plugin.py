@@ -7,6 +7,15 @@ from airflow.plugins_manager import AirflowPlugin
 from desk.links import PREFIX, ReportLink, root
 
 
+def _icon(colour: str) -> str:
+    """Return a seal with a check mark; as a data URI, it needs no request of its own."""
+    return (
+        "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' "
+        f"stroke='%23{colour}' stroke-width='1.8'%3E%3Ccircle cx='12' cy='12' r='10' stroke-dasharray='2.2 1.2'/%3E"
+        "%3Cpath d='M7.5 12.5l3 3l6-7' stroke-linecap='round' stroke-linejoin='round'/%3E%3C/svg%3E"
+    )
+
+
 class DeskPlugin(AirflowPlugin):
     """Reports in the menu, on the page of a run, and behind the button of the task that published them."""
 
@@ -14,7 +23,9 @@ class DeskPlugin(AirflowPlugin):
     operator_extra_links = [ReportLink()]  # noqa: RUF012 - Airflow reads plain attributes
     external_views = [  # noqa: RUF012
         {
-            "name": "Countersign reports",
+            "name": "Reports",
+            "icon": _icon("4a5568"),
+            "icon_dark_mode": _icon("cbd5e0"),
             "href": f"{root()}/",
             "url_route": "countersign-reports",
             "destination": "nav",

@@ -85,7 +85,7 @@ def test_app_views_and_link_are_registered(web: dict[str, Any]) -> None:
     assert "countersign_desk" in web["plugins"]
     assert web["errors"] == {}
     assert ["Countersign reports", "/countersign"] in web["apps"]
-    assert ["Countersign reports", "/countersign/", "nav"] in web["views"]
+    assert ["Reports", "/countersign/", "nav"] in web["views"]
     assert ["Report", "/countersign/of?dag_id={DAG_ID}&run_id={RUN_ID}", "dag_run"] in web["views"]
     assert web["links"] == ["Report"]
 

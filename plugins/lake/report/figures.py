@@ -40,6 +40,8 @@ _STYLE = {
 }
 WIDTH = 8.6
 """Inches; the page scales the picture to the column."""
+FEW_DAYS = 8
+"""Up to so many days, each has its date."""
 MANY_DAYS = 62
 """From so many days on, they are drawn as one outline instead of single bars."""
 MAX_DAYS = 750
@@ -98,9 +100,12 @@ def days(days_: Sequence[Day]) -> str:
             axes.bar(x, held, width, bottom=cleared, color=WARN, label="possible fraud")
             if len(days_) == 1:
                 axes.set_xlim(x[0] - timedelta(days=1), x[0] + timedelta(days=1))
-        locator = AutoDateLocator(minticks=1, maxticks=10)
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        if len(days_) <= FEW_DAYS:
+            axes.set_xticks(x, [f"{day.day} {day:%b %Y}" for day in x])
+        else:
+            locator = AutoDateLocator(minticks=4, maxticks=10)
+            axes.xaxis.set_major_locator(locator)
+            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         _vertical(axes, f"orders a {step}")
         words = f"Verdicts per {step} in {len(days_)} {step}s, at most {max(total, default=0):,} a {step}"
         return _svg(figure, "days", words)
