@@ -10,6 +10,7 @@ from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo
 from pyiceberg.table import Table
 
 from lake import tables
+from lake.errors import Hopeless
 from lake.reconcile import facts
 from lake.reconcile.facts import Facts
 from lake.reconcile.scope import GRACE
@@ -20,7 +21,7 @@ from order_fraud.topics import ARCHIVED, Topic
 _BY_TOPIC: Mapping[str, Topic] = {topic.name: topic for topic in ARCHIVED}
 
 
-class NothingLanded(LookupError):
+class NothingLanded(Hopeless):
     """No order has landed, so there are no days to choose from."""
 
 

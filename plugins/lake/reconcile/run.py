@@ -4,6 +4,7 @@ import logging
 from datetime import UTC, date, datetime
 
 from lake.catalog import open_catalog
+from lake.errors import Hopeless
 from lake.reconcile import outcome
 from lake.reconcile.match import match
 from lake.reconcile.outcome import Outcome
@@ -19,7 +20,7 @@ from order_fraud.scorecard_v1 import SCORECARD
 log = logging.getLogger(__name__)
 
 
-class BadDays(ValueError):
+class BadDays(Hopeless):
     """The days asked for make no sense; the message says why."""
 
 
