@@ -13,7 +13,7 @@ from tests.dags.process import DAGS, FILES, ROOT, probe
 PARSE_SECONDS = 0.5
 NAMES = [path.name for path in FILES]
 LIGHT = {"lake", "lake.errors", "lake.report", "lake.report.names"}
-"""Standard library only: what a retry rule and the report's link need at parse time; the rest of `lake` stays in tasks."""
+"""Standard library only, for a retry rule and the link to the report; the rest of `lake` stays inside tasks."""
 
 Probed = dict[str, dict[str, Any]]
 
