@@ -10,10 +10,11 @@ from order_fraud.topics import ARCHIVED
 DOC = """
 ### Kafka topics into the lake
 
-One task per topic reads everything committed since the last run, up to the end the topic has when the task starts,
-and appends it to the Iceberg table `kafka.<topic>` together with the offsets reached: **one commit, so running it
-twice changes nothing** and a crash leaves nothing half done. The ip address is masked. A record that is no event is
-set aside in `quarantine.<topic>` with topic, partition, offset and reason.
+First the end of every topic is marked, effects before their causes (deliveries, then verdicts, then what led to them),
+so that no verdict lands without its order, however busy the topics are. Then one task per topic reads everything
+committed since the last run, up to its mark, and appends it to the Iceberg table `kafka.<topic>` together with the
+offsets reached: **one commit, so running it twice changes nothing** and a crash leaves nothing half done. Ip addresses
+are masked. A record that is no event is set aside in `quarantine.<topic>` with topic, partition, offset and reason.
 
 Start it by hand, or `POST /api/v2/dags/land_events/dagRuns`. Each task returns the rows it landed (tab *XCom*).
 
@@ -44,17 +45,25 @@ HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless
     },
 )
 def land_events() -> None:
-    """One task per archived topic, side by side."""
+    """Mark the ends, then one task per archived topic, side by side."""
+
+    @task(doc_md="How far each topic reaches, effects before their causes.")
+    def mark_ends() -> dict[str, dict[str, int]]:
+        from lake.tasks import mark_ends as mark
+
+        return mark()
+
+    ends = mark_ends()
     for topic in ARCHIVED:
         table = topic.name.replace(".", "_").replace("-", "_")
 
         @task(task_id=table, outlets=[Asset(f"kafka.{table}")], doc_md=topic.description)
-        def land(name: str) -> dict[str, Any]:
+        def land(name: str, ends: dict[str, dict[str, int]]) -> dict[str, Any]:
             from lake.tasks import land_topic
 
-            return land_topic(name)
+            return land_topic(name, ends)
 
-        land(topic.name)
+        land(topic.name, ends)
 
 
 land_events()

@@ -13,18 +13,30 @@ from lake.landing.flows import load
 from lake.settings import from_environment
 from order_fraud.topics import ARCHIVED
 
+Ends = dict[str, dict[str, int]]
+"""Topic name, partition (as text: it travels as JSON) and the offset that a landing goes up to."""
+
 # One line per request, or per data source of a check, would bury what the landing itself has to say.
 for _chatty in ("httpx", "great_expectations"):
     logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 
-def land_topic(name: str) -> dict[str, Any]:
-    """Land one archived topic and return what it brought: table, rows, quarantined, seconds."""
+def mark_ends() -> Ends:
+    """Return how far each archived topic reaches, so that no landing takes an effect without its cause."""
+    from lake.landing import broker
+
+    found = broker.ends(from_environment().kafka, reversed(ARCHIVED))
+    return {name: {str(partition): end for partition, end in ends.items()} for name, ends in found.items()}
+
+
+def land_topic(name: str, ends: Ends) -> dict[str, Any]:
+    """Land one archived topic up to its mark and return what it brought: table, rows, quarantined, seconds."""
     from lake.landing import kafka
 
     settings = from_environment()
     topic = next(topic for topic in ARCHIVED if topic.name == name)
-    return asdict(kafka.land_topic(open_catalog(settings), topic, settings.kafka, masker(), run_id()))
+    until = {int(partition): end for partition, end in ends[name].items()}
+    return asdict(kafka.land_topic(open_catalog(settings), topic, settings.kafka, masker(), run_id(), until))
 
 
 def land_flow(path: Path) -> dict[str, Any]:

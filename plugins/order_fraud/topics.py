@@ -168,4 +168,4 @@ ARCHIVED: tuple[Topic, ...] = (
     FRAUD_VERDICTS,
     DELIVERY_EVENTS,
 )
-"""The topics that land_events copies into the lake."""
+"""The topics that land_events copies into the lake, causes before their effects."""

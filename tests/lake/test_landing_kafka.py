@@ -15,7 +15,7 @@ from pyiceberg.catalog import Catalog
 
 from lake import tables
 from lake.landing import kafka
-from lake.landing.broker import TopicUnusable
+from lake.landing.broker import TopicUnusable, ends
 from lake.landing.kafka import OffsetGap, land_topic
 from lake.landing.progress import OFFSET, Conflict, Landed, ProgressLost, latest
 from lake.masking import Masker
@@ -97,6 +97,20 @@ def test_second_landing_brings_only_what_is_new(lake: Catalog, tape: Tape) -> No
     tape.send_orders(40, 8)
     assert land(lake, tape).rows == 8
     assert sorted(row["subject"] for row in rows(lake, tape)) == sorted(f"{number}-1" for number in range(48))
+
+
+def test_landing_stops_at_the_mark_and_goes_on_from_there(lake: Catalog, tape: Tape) -> None:
+    tape.send_orders(0, 40)
+    marked = ends(tape.bootstrap, [tape.topic])[tape.topic.name]
+    assert sum(marked.values()) == 40
+    tape.send_orders(40, 8)
+    first = land_topic(lake, tape.topic, tape.bootstrap, Masker(KEY), "run", until=marked)
+    assert first.rows == 40
+    assert sorted(row["subject"] for row in rows(lake, tape)) == sorted(f"{number}-1" for number in range(40))
+    assert land(lake, tape).rows == 8
+    again = land_topic(lake, tape.topic, tape.bootstrap, Masker(KEY), "run", until=marked)
+    assert again.rows == 0, "an old mark takes nothing back"
+    assert len(rows(lake, tape)) == 48
 
 
 def test_open_transaction_is_the_end_and_lands_when_committed(lake: Catalog, tape: Tape) -> None:

@@ -1,4 +1,4 @@
-"""Lands one Kafka topic: everything committed since the last landing, up to the end that the topic has right now.
+"""Lands one Kafka topic: everything committed since the last landing, up to the end given or the one it has now.
 
 1. Load the table; its newest landing snapshot says the next offset of every partition.
 2. Ask the broker how far each partition reaches: its retained start and its last stable offset. That is the bound.
@@ -11,6 +11,7 @@ the same topic at once cannot double rows: the commit of the slower one fails (:
 """
 
 import logging
+from collections.abc import Mapping
 from time import monotonic
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -45,8 +46,15 @@ class LandingStalled(RuntimeError):
     """The broker has records in the range asked for, but does not hand them out."""
 
 
-def land_topic(catalog: Catalog, topic: Topic, bootstrap: str, mask: Masker, run_id: str) -> Landed:
-    """Land ``topic`` up to its present end.
+def land_topic(
+    catalog: Catalog,
+    topic: Topic,
+    bootstrap: str,
+    mask: Masker,
+    run_id: str,
+    until: Mapping[int, int] | None = None,
+) -> Landed:
+    """Land ``topic`` up to its present end, or up to the offsets of ``until`` (per partition, exclusive) if earlier.
 
     Raises:
         OffsetGap: records between the table and the topic are gone, or the topic was made anew.
@@ -61,6 +69,7 @@ def land_topic(catalog: Catalog, topic: Topic, bootstrap: str, mask: Masker, run
     with broker.reader(bootstrap) as consumer:
         bounds = broker.bounds(consumer, topic, partitions)
         position = start(table, topic, bounds)
+        bounds = _capped(bounds, position, until or {})
         rows = quarantined = 0
         while any(position[partition] < bounds[partition].end for partition in position):
             batch = Batch(topic, mask)
@@ -72,6 +81,14 @@ def land_topic(catalog: Catalog, topic: Topic, bootstrap: str, mask: Masker, run
         if table.current_snapshot() is None:  # an empty topic, landed for the first time: say that it was looked at
             _append(table, Batch(topic, mask), position, topic_id, run_id)
     return Landed(spec.name, rows, quarantined, round(monotonic() - begun, 3))
+
+
+def _capped(bounds: dict[int, Bounds], position: Mapping[int, int], until: Mapping[int, int]) -> dict[int, Bounds]:
+    """Return bounds that end at ``until``, but never before what has landed already."""
+    return {
+        partition: Bounds(bound.start, max(position[partition], min(bound.end, until.get(partition, bound.end))))
+        for partition, bound in bounds.items()
+    }
 
 
 def _same_topic(table: Table, topic: Topic, topic_id: str) -> None:
