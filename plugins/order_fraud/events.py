@@ -49,7 +49,6 @@ FindingKind = Literal[
 Remedy = Literal[
     "stream-order",
     "check-shop",
-    "decide-again",
     "cancel-delivery",
     "adjust-payment",
     "collect-payment",

@@ -76,7 +76,7 @@ def test_verdict_lost_on_its_last_step(world: World) -> None:
     assert (one.finding.kind, one.finding.order_id, one.finding.remedy) == (
         "verdict-missing",
         lost["subject"],
-        "decide-again",
+        "investigate",
     )
     assert f"leads to verdict/{lost['subject']} on {VERDICTS}, and no such record is there" in one.finding.cause
 

@@ -15,7 +15,7 @@ REMEDIES: Mapping[FindingKind, Remedy] = MappingProxyType(
     {
         "order-not-streamed": "stream-order",
         "order-not-sold": "check-shop",
-        "verdict-missing": "decide-again",
+        "verdict-missing": "investigate",
         "verdict-repeated": "investigate",
         "verdict-not-reproducible": "investigate",
         "released-without-clearance": "cancel-delivery",
@@ -27,7 +27,7 @@ REMEDIES: Mapping[FindingKind, Remedy] = MappingProxyType(
 )
 """What each kind of finding asks for."""
 
-OWN_REMEDIES: frozenset[Remedy] = frozenset({"stream-order", "decide-again", "cancel-delivery"})
+OWN_REMEDIES: frozenset[Remedy] = frozenset({"stream-order", "cancel-delivery"})
 """Remedies that a service of ours can carry out when an event asks it to; a person sees to the others."""
 
 

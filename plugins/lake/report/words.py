@@ -67,7 +67,6 @@ REMEDIES: Mapping[Remedy, str] = MappingProxyType(
     {
         "stream-order": "The shop sends the order's event again; the stream then judges it.",
         "check-shop": "A person checks the order in the shop and in the producer's log.",
-        "decide-again": "The fraud service judges the order again.",
         "cancel-delivery": "The delivery service stops or recalls the parcel.",
         "adjust-payment": "A person charges the rest or refunds the excess.",
         "collect-payment": "A person collects the payment or cancels the order.",
