@@ -84,11 +84,13 @@ def receive(hop: Hop, key: bytes | None, value: bytes | None) -> NewCustomer | N
 
     Raises:
         BadEvent: the value is no event (see :func:`order_fraud.events.decode`).
-        Unusable: the event has no business on this topic, or its key is not the id of the hop's entity.
+        Unusable: the event has no business on this topic, its id or subject does not say what its data says, or its
+            key is not the id of the hop's entity.
     """
     event: AnyEvent = decode(value)
     if not isinstance(event, _RELAYED):
         raise Unusable(f"{type(event).__name__} has no business on {hop.reads.name}")
+    _refuse_two_names(event)
     entity_id = hop.key_of(event)
     if entity_id is None:
         raise Unusable(f"{event.id} has no {hop.entity} and was sent to {hop.reads.name} all the same")
@@ -96,6 +98,18 @@ def receive(hop: Hop, key: bytes | None, value: bytes | None) -> NewCustomer | N
         shown = "no key" if key is None else f"key {key.decode(errors='replace')!r}"
         raise Unusable(f"{event.id} has {shown} instead of its {hop.reads.key}")
     return event
+
+
+def _refuse_two_names(event: NewCustomer | NewOrder) -> None:
+    """Repeats are known by order id, answers are matched by event id: an event must not have two names."""
+    if isinstance(event, NewOrder):
+        kind, name = "order", event.data.order_id
+    else:
+        kind, name = "customer", event.data.customer_id
+    if event.subject != name:
+        raise Unusable(f"{event.id} is about {kind} {name!r}, but its subject is {event.subject!r} - at `$.subject`")
+    if event.id != f"{kind}/{name}":
+        raise Unusable(f"{event.id} is about {kind} {name!r}, so its id must be {kind}/{name} - at `$.id`")
 
 
 def step(hop: Hop, histories: Histories, event: NewCustomer | NewOrder, scorecard: Scorecard) -> Onward | None:

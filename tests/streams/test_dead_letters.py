@@ -29,6 +29,8 @@ def test_poison_is_set_aside_with_its_reason(bootstrap: str, workers: Workers) -
         order("p-5", customer_id="somebody-else"): "customer_id",
         order("p-6") + b" " * events.MAX_BYTES: "bytes",
         order("p-7").replace(b'"customer_id":"poisoned",', b""): "customer_id",
+        order("p-9").replace(b'"subject":"p-9"', b'"subject":"p-1"'): "$.subject",
+        order("p-10").replace(b'"id":"order/p-10"', b'"id":"order/good-1"'): "$.id",
     }
     good = order("good-1")
     send(bootstrap, [(key, good), *((key, value) for value in poison), (None, order("p-8")), (key, good)])

@@ -123,6 +123,16 @@ def test_receive_says_why_a_record_has_no_business_at_a_hop() -> None:
         step(HOPS["device"], {}, order("7-1", device_id=None), SCORECARD)
 
 
+def test_an_event_must_not_have_two_names() -> None:
+    placed = encode(order("7-1"))
+    said = refused("customer", b"7", placed.replace(b'"subject":"7-1"', b'"subject":"7-2"'))
+    assert said == "order/7-1 is about order '7-1', but its subject is '7-2' - at `$.subject`"
+    said = refused("customer", b"7", placed.replace(b'"id":"order/7-1"', b'"id":"order/7-2"'))
+    assert said == "order/7-2 is about order '7-1', so its id must be order/7-1 - at `$.id`"
+    said = refused("customer", b"7", encode(sign_up("7")).replace(b'"id":"customer/7"', b'"id":"order/7"'))
+    assert said == "order/7 is about customer '7', so its id must be customer/7 - at `$.id`"
+
+
 def verdict_of(kind: type[PossibleFraud] | type[NoFraudDetected]) -> PossibleFraud | NoFraudDetected:
     verdict = way(order("7-1", minute=3))[-1].event
     assert isinstance(verdict, NoFraudDetected)
