@@ -112,7 +112,9 @@ class ExactlyOnce:
         for batch in batches:
             if batch.state is not None:
                 batch.state.rollback()
-        if not error.args[0].txn_requires_abort():
+        # _STATE: the transaction failed in the background (its records timed out in a frozen process, say) and takes no
+        # more records. If it is worse than that, aborting fails and takes the worker down.
+        if not (error.args[0].txn_requires_abort() or error.args[0].code() == KafkaError._STATE):
             raise error
         log.warning("transaction aborted, %d batches come again: %s", len(batches), error.args[0])
         self._retry(self._producer.abort_transaction, SERVICE_TIMEOUT_S)

@@ -52,6 +52,14 @@ class Workers:
         worker.send_signal(signal.SIGKILL)
         worker.wait()
 
+    def freeze(self, index: int) -> None:
+        """SIGSTOP: it neither works nor says that it lives."""
+        self._running[index].send_signal(signal.SIGSTOP)
+
+    def thaw(self, index: int) -> None:
+        """SIGCONT: it goes on with whatever it had in hand."""
+        self._running[index].send_signal(signal.SIGCONT)
+
     def stop(self, index: int) -> int:
         """SIGTERM; return the exit code."""
         worker = self._running.pop(index)

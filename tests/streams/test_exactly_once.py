@@ -9,10 +9,12 @@ import pytest
 
 from order_fraud import events, topics
 from producers import book, patterns
+from streams.settings import Settings
 from tests.streams.conftest import Workers
 from tests.streams.witness import differences, read, send, subjects, wait_for
 
 ORDERS = 6_000
+FROZEN_S = Settings().session_timeout_ms / 1000 + 4
 
 
 def records_of(orders: book.Book) -> list[tuple[bytes, bytes]]:
@@ -47,6 +49,37 @@ def test_every_order_has_one_verdict_through_kills_and_takeovers(bootstrap: str,
     assert subjects(bootstrap, topics.DELIVERY_EVENTS, "1") == wanted
     assert differences(bootstrap) == []
     assert workers.stop(1) == 0
+
+
+@pytest.mark.timeout(240)
+def test_a_zombie_that_wakes_up_commits_nothing(bootstrap: str, workers: Workers) -> None:
+    """Frozen, perhaps with a transaction open, until the group has given its partitions away; then thawed.
+
+    It works on, or goes down if the broker has fenced it off since its transaction timed out; the other one decides.
+    """
+    order_ids = [f"zombie-{number}" for number in range(4_000)]
+    workers.start(1)
+    workers.start(2)
+
+    def shop() -> None:
+        for start in range(0, len(order_ids), 100):
+            send(bootstrap, [(order_id.encode(), _order(order_id)) for order_id in order_ids[start : start + 100]])
+            time.sleep(0.2)
+
+    selling = threading.Thread(target=shop)
+    selling.start()
+    time.sleep(2)
+    workers.freeze(1)
+    time.sleep(FROZEN_S)
+    workers.thaw(1)
+    selling.join()
+    time.sleep(3)  # its chance to commit what it had in hand
+    wait_for(lambda: subjects(bootstrap, topics.DELIVERY_EVENTS, "zombie-").keys() >= set(order_ids))
+
+    assert subjects(bootstrap, topics.FRAUD_VERDICTS, "zombie-") == Counter(order_ids)
+    assert subjects(bootstrap, topics.DELIVERY_EVENTS, "zombie-") == Counter(order_ids)
+    assert differences(bootstrap) == []
+    assert workers.stop(2) == 0
 
 
 def test_delivery_follows_the_verdict(bootstrap: str, workers: Workers) -> None:
