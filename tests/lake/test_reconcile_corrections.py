@@ -122,7 +122,7 @@ def test_second_run_emits_nothing(bootstrap: str, topic: str) -> None:
     once = on_topic(bootstrap, topic, 5)
     assert once == sorted((event.subject, event.id) for event in events_of(FOUND))
     assert emit(bootstrap, "two", FOUND, dry_run=False) == Emitted(findings=0, corrections=0, known=5)
-    more = [*FOUND, difference("verdict-missing", "d")]
+    more = [*FOUND, difference("released-without-clearance", "d")]
     assert emit(bootstrap, "three", more, dry_run=False) == Emitted(findings=1, corrections=1, known=5)
     assert [found for found in on_topic(bootstrap, topic, 7) if found[0] != "d"] == once
 
