@@ -51,7 +51,6 @@ def follow(
     orders: Iterable[str],
     watch: Callable[[], None],
     progress: Callable[[int], None],
-    tally: Tally | None = None,
 ) -> Tally:
     """Read both topics from their start until every order has a verdict and a delivery event, or nothing more comes.
 
@@ -60,13 +59,12 @@ def follow(
         orders: ids of the orders that were sent.
         watch: called while waiting; raises if waiting has become pointless.
         progress: told how many of the orders have a verdict.
-        tally: counts into this one, by default a new one.
 
     Raises:
         KafkaException: the broker refuses.
     """
     wanted = set(orders)
-    tally = tally or Tally()
+    tally = Tally()
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
