@@ -8,11 +8,14 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from stack.detached import bring_up, owner, take_down
 from stack.errors import StackError
 from stack.keys import Keys
-from stack.part import tail
+from stack.part import loopback, tail
 from stack.ports import PREFIX, Ports
 from stack.processes import marked
 from stack.site import ROOT, Site
@@ -140,15 +143,42 @@ def _status(options: argparse.Namespace) -> int:
     since = datetime.fromtimestamp(state["since"], UTC)
     _say(f"{state['phase']}, since {since:%Y-%m-%d %H:%M:%S} UTC (pid {state['pid']})")
     for name, part in state["parts"].items():
-        seconds = f"{part['seconds']:5.1f} s" if "seconds" in part else " " * 7
-        _say(f"  {name:<22} {part['state']:<9} {seconds}  {part['address']}")
+        seconds = f"{part['seconds']:5.1f} s" if part.get("seconds") is not None else " " * 7
+        _say(f"  {name:<22} {part['state']:<10} {seconds}  {part['address']}{_health(part)}")
+        if "last_end" in part:
+            _say(f"{'':<25}{_lives(part)}")
     dead = [name for name, part in state["parts"].items() if part["state"] == "died"]
     for name in dead:
-        _say(f"\n{name} has died.{tail(options.run_dir / 'logs' / f'{name}.log')}")
+        _say(f"\n{name} has died. {state['parts'][name].get('given_up', '')}{tail(_log(options.run_dir, name))}")
     _say("  ports: " + " ".join(f"PORT_{name.upper()}={number}" for name, number in state["ports"].items()))
     if "airflow-api" in state["parts"]:
         _say(f"  Airflow: user admin, password in {options.run_dir / 'secrets.json'} (airflow_password)")
     return 1 if dead else 0
+
+
+def _health(part: dict[str, Any]) -> str:
+    """What a worker itself says of its progress."""
+    if part["state"] != "ready" or not part["address"].endswith("/health"):
+        return ""
+    try:
+        told = loopback().get(part["address"]).json()
+    except (httpx.HTTPError, ValueError) as error:
+        return f"  no answer ({type(error).__name__})"
+    reasons = told["reasons"]
+    more = [f"and {len(reasons) - 1} more"] if len(reasons) > 1 else []
+    return f"  {'; '.join([told['status'], *reasons[:1], *more])}"
+
+
+def _lives(part: dict[str, Any]) -> str:
+    """What the supervisor had to do for a part."""
+    count = part.get("restarts", 0)
+    times = "once" if count == 1 else f"{count} times"
+    ended = datetime.fromtimestamp(part["ended"], UTC)
+    return f"restarted {times}, last {part['last_end']} at {ended:%H:%M:%S} UTC, log {part['log']}"
+
+
+def _log(run_dir: Path, name: str) -> Path:
+    return run_dir / "logs" / f"{name}.log"
 
 
 def _env(options: argparse.Namespace) -> int:

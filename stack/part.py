@@ -34,6 +34,7 @@ class Part:
         server: it gets none of the clients' secrets, and is stopped after them, so that they do not see it go.
         after: names of parts that must be ready first; those not chosen are not waited for.
         once: it does its work and ends; it is ready when it ended with code 0.
+        restart: once the stack is up, it is started again whenever it ends by itself.
         waiting_for: what is still missing, in words; empty when the part is ready.
         before: makes its files right before it starts.
         tidy: removes what it leaves outside the run directory, after it has ended.
@@ -49,6 +50,7 @@ class Part:
     server: bool = False
     after: tuple[str, ...] = ()
     once: bool = False
+    restart: bool = False
     waiting_for: Callable[[], str] = _ready_at_once
     before: Callable[[], None] | None = None
     tidy: Callable[[], None] | None = None
@@ -59,8 +61,13 @@ class Part:
 class Run:
     """One started part."""
 
-    def __init__(self, part: Part, site: Site) -> None:
+    def __init__(self, part: Part, site: Site, *, again: bool = False) -> None:
         """Start the part's process in a session of its own, output to its log file.
+
+        Args:
+            part: what to start.
+            site: where.
+            again: it has ended before; the log of its earlier lives is kept.
 
         Raises:
             PartDied: its program is missing or cannot be run.
@@ -72,8 +79,8 @@ class Run:
         """Seconds from the start until the part was ready; ``None`` before."""
         if part.before:
             part.before()
-        self._started = time.monotonic()
-        with self.log.open("wb") as output:
+        self.started = time.monotonic()
+        with self.log.open("ab" if again else "wb") as output:
             try:
                 self.process = subprocess.Popen(
                     part.command,
@@ -101,7 +108,7 @@ class Run:
         Raises:
             PartDied: it ended instead, or its time is over.
         """
-        code, waited = self.process.poll(), time.monotonic() - self._started
+        code, waited = self.process.poll(), time.monotonic() - self.started
         if self.part.once:
             missing = "its end" if code is None else ""
             ended = code not in (None, 0)
@@ -124,9 +131,12 @@ class Run:
 
     def obituary(self) -> str:
         """Which part ended how, with the end of its log."""
+        return f"{self.part.name}: {self.end()}{self.tail()}"
+
+    def end(self) -> str:
+        """How it ended, in words."""
         code = self.process.returncode
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return f"{self.part.name}: {how}{self.tail()}"
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
     def tail(self) -> str:
         """The last lines of the log, introduced by where it is."""

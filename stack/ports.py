@@ -17,6 +17,8 @@ from stack.errors import PortTaken, StackError
 HOST = "127.0.0.1"
 PREFIX = "COUNTERSIGN_PORT_"
 _QUIET_PORTS = range(20_000, 32_000)
+_MANY = 16
+"""So many ports from ``workers`` on does ``Ports.free`` look for: more than any test has workers."""
 
 
 def _port(default: int, part: str) -> int:
@@ -40,6 +42,8 @@ class Ports:
     s3_filer_grpc: int = _port(18340, "s3")
     sandbox: int = _port(18080, "sandbox")
     airflow: int = _port(18081, "airflow")
+    workers: int = _port(18100, "workers")
+    """Metrics and health of worker 0; worker k has the port k further on."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -74,30 +78,48 @@ class Ports:
         Drawn below the range from which the system takes the near ends of outgoing connections: there one could be
         gone again before the part gets to it.
         """
-        names = [f.name for f in dataclasses.fields(cls)]
+        names = [f.name for f in dataclasses.fields(cls) if f.name != "workers"]
         candidates = random.sample(_QUIET_PORTS, len(_QUIET_PORTS))
-        free = itertools.islice((port for port in candidates if _can_bind(port)), len(names))
-        return cls(**dict(zip(names, free, strict=True)))
+        base = next(port for port in candidates if all(_can_bind(port + index) for index in range(_MANY)))
+        others = (port for port in candidates if not base <= port < base + _MANY and _can_bind(port))
+        free = itertools.islice(others, len(names))
+        return cls(workers=base, **dict(zip(names, free, strict=True)))
 
     def items(self) -> Iterator[tuple[str, int, str]]:
         """Field name, port number and part of every port."""
         for each in dataclasses.fields(self):
             yield each.name, getattr(self, each.name), each.metadata["part"]
 
-    def check(self, parts: Collection[str]) -> None:
-        """Make sure that every port of ``parts`` can be bound.
+    def check(self, parts: Collection[str], workers: int = 1) -> None:
+        """Make sure that every port of ``parts`` can be bound, with so many workers.
 
         Raises:
+            StackError: the workers' ports run into another part's, or beyond the last port there is.
             PortTaken: naming each taken port, its part, who holds it and the variable to change.
         """
+        wanted = [(name, number, part) for name, number, part in self.items() if part in parts]
+        if "workers" in parts:
+            self._check_range(workers)
+            wanted += [("workers", self.workers + index, "workers") for index in range(1, workers)]
         taken = [
             f"port {number} of {part} is taken{_holder(number)}; "
             f"free it, or choose another: {PREFIX}{name.upper()}=… (make up PORT_{name.upper()}=…)"
-            for name, number, part in self.items()
-            if part in parts and not _can_bind(number)
+            for name, number, part in wanted
+            if not _can_bind(number)
         ]
         if taken:
             raise PortTaken("\n".join(taken))
+
+    def _check_range(self, workers: int) -> None:
+        last, variable = self.workers + workers - 1, f"{PREFIX}WORKERS"
+        if last > 65535:
+            raise StackError(f"{variable}={self.workers}: {workers} workers need the ports up to {last}; start lower")
+        for name, number, part in self.items():
+            if self.workers < number <= last:
+                raise StackError(
+                    f"port {number} is given twice: {PREFIX}{name.upper()} ({part}) and {variable} + "
+                    f"{number - self.workers} (a worker); change one"
+                )
 
 
 def _can_bind(port: int) -> bool:

@@ -123,12 +123,15 @@ make_environment() {
   mark_done ".venv/$name" "$stamp"
 }
 
-# `python -m producers.shop` works in every shell: the project's folders are on the path of the stream environment. (Airflow puts
-# plugins/ on its own path by itself.)
-put_sources_on_path() {
-  local file=.venv/streams/lib/python3.12/site-packages/countersign.pth lines
-  printf -v lines '%s\n%s' "$PWD" "$PWD/plugins"
-  [ -e "$file" ] && [ "$(<"$file")" = "$lines" ] || printf '%s\n' "$lines" >"$file"
+# `python -m producers.shop` works in every shell, and Faust finds the transport countersign:// by its entry point: the project
+# itself is installed in the stream environment, editable. (Airflow puts plugins/ on its own path by itself.)
+install_project() {
+  local stamp place=.venv/streams/countersign
+  stamp=$(PYTHON_ID="$PYTHON_ID $PWD" stamp_of pyproject.toml stack/requirements.lock)
+  is_done "$place" "$stamp" && return
+  step "the project in .venv/streams" .venv/tools/bin/uv pip install --no-deps --python .venv/streams/bin/python --editable .
+  mkdir -p "$place"
+  mark_done "$place" "$stamp"
 }
 
 # Every fresh stack starts from a copy of this database instead of running all of Airflow's migrations.
@@ -167,7 +170,7 @@ make_tools
 if [ "${1:-all}" = all ]; then
   install_system_packages
   make_environment streams stack/requirements.lock
-  put_sources_on_path
+  install_project
   make_environment airflow requirements.txt tests/requirements-airflow.txt dags/constraints.txt
   make_airflow_database
   copy_kafka_jars

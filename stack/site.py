@@ -63,6 +63,10 @@ class Site:
         """Airflow's user interface and API."""
         return f"http://{HOST}:{self.ports.airflow}"
 
+    def worker(self, index: int) -> str:
+        """Where a stream worker serves ``/metrics``, ``/health`` and ``/ready``."""
+        return f"http://{HOST}:{self.ports.workers + index}"
+
     @cached_property
     def env(self) -> dict[str, str]:
         """The settings that clients of this stack need, and nothing else."""
@@ -75,6 +79,7 @@ class Site:
             "COUNTERSIGN_BUCKET": BUCKET,
             "COUNTERSIGN_CATALOG": f"sqlite:///{self.run_dir / 'catalog.db'}",
             "COUNTERSIGN_SANDBOX": self.sandbox,
+            "COUNTERSIGN_WORKER": self.worker(0),
             "COUNTERSIGN_AIRFLOW": self.airflow,
             "COUNTERSIGN_AIRFLOW_USER": "admin",
             "COUNTERSIGN_AIRFLOW_PASSWORD": keys.airflow_password,

@@ -24,6 +24,7 @@ from stack.ports import Ports
 from stack.processes import stop_all
 from stack.site import ROOT, Site
 from stack.state import State
+from stack.supervisor import Supervisor
 
 PARTS = ("airflow", "kafka", "topics", "s3", "sandbox", "workers")
 """What can be chosen. Airflow takes longest, so it comes first."""
@@ -76,6 +77,7 @@ class Stack:
         self._tell = tell
         self._runs: dict[str, Run] = {}
         self._state = State(self.run_dir)
+        self._supervisor: Supervisor | None = None
         self._lock: IO[str] | None = None
         self._handlers: dict[int, object] = {}
 
@@ -106,10 +108,16 @@ class Stack:
             raise PartDied("\n".join(dead.values()))
 
     def deaths(self) -> dict[str, str]:
-        """Part → how it ended, with the tail of its log, for every part that should run and does not."""
-        dead = {run.part.name: run.obituary() for run in self._runs.values() if run.died}
-        for name in dead:
-            self._state.part(name, state="died")
+        """Part → how it ended, with the tail of its log, for every part that should run and does not.
+
+        A worker that is about to be started again is none of them, unless that has been given up.
+        """
+        dead = {}
+        for name, run in self._runs.items():
+            if run.died and not (self._supervisor and self._supervisor.cares_for(name)):
+                why = self._supervisor.why_given_up(name) if self._supervisor else ""
+                dead[name] = run.obituary() + (f"\n{why}" if why else "")
+                self._state.part(name, state="died")
         return dead
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -141,7 +149,7 @@ class Stack:
         if leftovers := stop_all(self.run_dir, []):
             self._tell(f"stopped {leftovers} processes that a killed stack had left behind")
         # The check comes before anything is touched: a taken port must not cost the data of the last run.
-        self._ports.check(self._groups)
+        self._ports.check(self._groups, self._workers)
         if self._fresh:
             _forget(self.run_dir)
         self.site = Site(self.run_dir, self._ports, Keys.load(self.run_dir / "secrets.json"))
@@ -161,6 +169,8 @@ class Stack:
                     self._look(run)
             time.sleep(_LOOK_SECONDS)
         self._state.phase("ready")
+        self._supervisor = Supervisor(self.site, self._runs, self._state, self._tell)
+        self._supervisor.start()
 
     def _plan(self) -> list[Part]:
         makers: dict[str, Callable[[Site], list[Part]]] = {
@@ -193,6 +203,8 @@ class Stack:
             if self._runs:
                 self._tell("stopping …")
             self._state.phase("stopping")
+            if self._supervisor:
+                self._supervisor.stop()
             stop_all(self.run_dir, list(self._runs.values()))
             self._runs.clear()
             self._state.end(failure)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ class State:
     def __init__(self, run_dir: Path) -> None:
         """Nothing is written before ``begin``."""
         self._path = run_dir / "state.json"
+        self._lock = threading.Lock()
         self._state: dict[str, Any] = {}
 
     @staticmethod
@@ -37,9 +39,10 @@ class State:
         self._write()
 
     def part(self, name: str, **facts: object) -> None:
-        """Note something about one part."""
-        if self._state["parts"][name].get("state") != facts.get("state"):
-            self._state["parts"][name].update(facts)
+        """Note something about one part; from any thread."""
+        known = self._state["parts"][name]
+        if any(known.get(fact) != value for fact, value in facts.items()):
+            known.update(facts)
             self._write()
 
     def phase(self, phase: str) -> None:
@@ -55,6 +58,7 @@ class State:
         self._write()
 
     def _write(self) -> None:
-        scratch = self._path.with_suffix(".new")
-        scratch.write_text(json.dumps(self._state, indent=2) + "\n")
-        scratch.replace(self._path)
+        with self._lock:
+            scratch = self._path.with_suffix(".new")
+            scratch.write_text(json.dumps(self._state, indent=2) + "\n")
+            scratch.replace(self._path)

@@ -11,9 +11,29 @@ from confluent_kafka import KafkaException
 
 from streams import admin
 from streams.app import create_app
-from streams.settings import from_environment
+from streams.health import PortTaken, watched
+from streams.settings import explain, from_environment
+from streams.state.spec import StateError
 
-EXIT_USAGE, EXIT_NOT_READY = 2, 4
+EXIT_USAGE, EXIT_NOT_READY, EXIT_PORT_TAKEN = 2, 4, 5
+
+_EPILOG = f"""\
+settings, from the environment:
+{explain()}
+
+exit codes:
+  0  told to stop
+  1  failed while it ran: the log says how. Nothing of the poll in hand was committed; start it again
+  {EXIT_USAGE}  a wrong option or setting
+  {EXIT_NOT_READY}  the broker cannot be reached, its topics differ from the registry, or the state folder is no use
+  {EXIT_PORT_TAKEN}  the port for metrics and health cannot be had
+
+batch settings, latency against throughput:
+  Every poll is a transaction, and its cost is about the same for one record as for thousands. While little arrives, an
+  order waits up to COUNTERSIGN_BATCH_WAIT_MS at each hop: raise it for fewer transactions. Under load batches fill
+  by themselves up to COUNTERSIGN_BATCH_RECORDS: raise it for more orders per second, lower it if orders may not wait
+  for that many others. docs/operations.md has a table.
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,9 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
     worker = commands.add_parser(
         "worker",
         help="run one worker",
-        description="Runs the fraud and the delivery service on the partitions that the group gives this worker. "
-        "Settings come from the environment: COUNTERSIGN_KAFKA (brokers), COUNTERSIGN_GROUP, "
-        "COUNTERSIGN_BATCH_RECORDS, COUNTERSIGN_BATCH_WAIT_MS, COUNTERSIGN_READY_FILE. Stop it with SIGTERM.",
+        description="Run the fraud and the delivery service on the partitions that the group gives this worker. Stop "
+        "it with SIGTERM: it finishes the batch in hand and leaves.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     worker.add_argument(
         "--index",
@@ -44,12 +65,16 @@ def main(arguments: list[str] | None = None) -> int:
         settings = msgspec.structs.replace(settings, instance=f"worker-{options.index}")
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        admin.check(settings.bootstrap)
-    except (admin.TopicsDiffer, KafkaException) as error:
+        with watched(settings) as observer:
+            admin.check(settings.bootstrap)
+            app = create_app(settings, observer)
+            faust.Worker(app, loglevel=options.log_level.lower(), redirect_stdouts=False).execute_from_commandline()
+    except (admin.TopicsDiffer, KafkaException, StateError) as error:
         print(f"streams: {error}", file=sys.stderr)
         return EXIT_NOT_READY
-    app = create_app(settings)
-    faust.Worker(app, loglevel=options.log_level.lower(), redirect_stdouts=False).execute_from_commandline()
+    except PortTaken as error:
+        print(f"streams: {error}", file=sys.stderr)
+        return EXIT_PORT_TAKEN
 
 
 if __name__ == "__main__":

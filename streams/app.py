@@ -5,21 +5,25 @@ from pathlib import Path
 
 from faust.types import TP
 
-from order_fraud.relay import ROUTE
 from streams import delivery, fraud
-from streams.histories import Histories
+from streams.batch_app import BatchApp
+from streams.observer import Nobody, Observer
 from streams.settings import Settings
-from streams.transport import BatchApp
+from streams.state import Tables
 
 log = logging.getLogger(__name__)
 
+SERVICES = {"fraud": fraud, "delivery": delivery}
 
-def create_app(settings: Settings) -> BatchApp:
-    """Return the Faust app of one worker with the fraud and the delivery service."""
-    histories = Histories(settings.bootstrap, {hop.reads.name: hop.changelog.name for hop in ROUTE})
-    app = BatchApp(settings, histories)
-    fraud.register(app)
-    delivery.register(app)
+
+def create_app(settings: Settings, observer: Observer | None = None) -> BatchApp:
+    """Return the Faust app of one worker with the services that its settings name."""
+    observer = observer or Nobody()
+    services = [service for name, service in SERVICES.items() if name in settings.services]
+    specs = [spec for service in services for spec in service.SPECS]
+    app = BatchApp(settings, Tables(settings, specs, observer), observer)
+    for service in services:
+        service.register(app)
 
     def on_ready(assigned: set[TP]) -> None:
         log.info("ready: %d partitions", len(assigned))

@@ -7,6 +7,15 @@ from confluent_kafka import Message
 
 MAX_REASON = 1_000
 
+NOW = 0
+"""Time stamp of a record to be sent that gets the present one."""
+
+Output = tuple[bytes, bytes, int]
+"""Value, key and time stamp (ms) of a record to be sent."""
+
+Send = tuple[str, bytes | None, bytes | None, int, int, dict[str, str | bytes | None]]
+"""Topic, value, key, partition (-1: by the key), time stamp (ms, 0: now) and headers of a record to be sent."""
+
 
 class Changelogged(Protocol):
     """State of one partition whose changes belong into the batch's transaction."""
@@ -27,49 +36,81 @@ class Changelogged(Protocol):
 class Batch:
     """Records of one topic partition, in offset order, all processed in one Kafka transaction.
 
-    Everything sent through the batch, the changes of its state and its input offsets are committed together or not at
-    all.
+    Everything sent through the batch, the changes of the state that it keeps and its input offsets are committed
+    together or not at all.
 
     Attributes:
         topic: that the records came from.
         partition: of that topic.
-        records: as librdkafka gave them (``value()``, ``key()``, ``offset()``).
-        on_finished: told once the agent came through; a batch whose agent failed is never committed.
+        records: as librdkafka gave them (``value()``, ``key()``, ``offset()``); none if the batch was made to send
+            something that no record has caused.
+        next_offset: offset to go on from once the transaction is through.
+        outputs: what was sent, by topic.
+        sends: what agents that read record by record sent: topic, value, key, partition, time stamp, headers.
+        dead_letters: records refused, each with the service and the reason.
+        states: what changes with the batch.
+        readers: agents that read the topic; the batch is finished when all of them came through.
+        on_finished: told when it is; a batch of which an agent failed is never committed.
     """
 
-    __slots__ = ("dead_letters", "on_finished", "outputs", "partition", "records", "state", "topic")
+    __slots__ = (
+        "dead_letters",
+        "next_offset",
+        "on_finished",
+        "outputs",
+        "partition",
+        "readers",
+        "records",
+        "sends",
+        "states",
+        "topic",
+    )
 
-    def __init__(self, topic: str, partition: int, records: list[Message]) -> None:
+    def __init__(
+        self, topic: str, partition: int, records: list[Message], next_offset: int | None = None, readers: int = 1
+    ) -> None:
         self.topic = topic
         self.partition = partition
         self.records = records
-        self.outputs: dict[str, list[dict[str, Any]]] = {}
-        self.dead_letters: list[tuple[Message, str]] = []
-        self.state: Changelogged | None = None
+        self.next_offset = cast(int, records[-1].offset()) + 1 if next_offset is None else next_offset
+        self.outputs: dict[str, list[Output]] = {}
+        self.sends: list[Send] = []
+        self.dead_letters: list[tuple[Message, str, str]] = []
+        self.states: list[Changelogged] = []
+        self.readers = readers
         self.on_finished: Callable[[Batch], None] = lambda batch: None
 
     @property
     def first_offset(self) -> int:
         """Offset to go back to if the transaction is aborted."""
-        return cast(int, self.records[0].offset())
+        return cast(int, self.records[0].offset()) if self.records else self.next_offset
 
-    @property
-    def next_offset(self) -> int:
-        """Offset to go on from once the transaction is through."""
-        return cast(int, self.records[-1].offset()) + 1
+    def send(self, topic: str, key: str, value: bytes, timestamp: int) -> None:
+        """Add an output record; its partition follows from the key.
 
-    def send(self, topic: str, key: str, value: bytes) -> None:
-        """Add an output record; its partition follows from the key."""
-        record = {"key": key.encode(), "value": value}
+        ``timestamp`` is that of the record which it answers, ms: so a verdict tells when its order came in, and how
+        long it took. (Faust's own ``forward`` drops it, faust-streaming/faust#427.)
+        """
         outputs = self.outputs.get(topic)
         if outputs is None:
-            self.outputs[topic] = [record]
+            self.outputs[topic] = [(value, key.encode(), timestamp)]
         else:
-            outputs.append(record)
+            outputs.append((value, key.encode(), timestamp))
 
-    def refuse(self, record: Message, reason: str) -> None:
-        """Send a record to ``dead-letters`` as it came, with the reason and its origin in the headers."""
-        self.dead_letters.append((record, reason[:MAX_REASON]))
+    def keep(self, state: Changelogged) -> None:
+        """Let a table's changes be committed with the batch."""
+        if state not in self.states:
+            self.states.append(state)
+
+    def refuse(self, record: Message, reason: str, service: str) -> None:
+        """Send a record to ``dead-letters`` as it came; reason, service and its origin stand in the headers."""
+        self.dead_letters.append((record, reason[:MAX_REASON], service))
+
+    def came_through(self) -> None:
+        """Hear that one of the agents is done with the batch."""
+        self.readers -= 1
+        if self.readers == 0:
+            self.on_finished(self)
 
 
 async def batches(stream: Any) -> AsyncIterator[Batch]:
@@ -80,4 +121,4 @@ async def batches(stream: Any) -> AsyncIterator[Batch]:
     """
     async for batch in stream:
         yield batch
-        batch.on_finished(batch)
+        batch.came_through()

@@ -1,8 +1,9 @@
 """A Faust transport on librdkafka that hands an agent one event per *partition batch*, exactly once.
 
 URL scheme ``countersign://host:port``. An agent reads ``async for batch in batches(stream)``, folds the records, sends
-through the batch, and nothing else: outputs, changelog and offsets of a whole poll go into one Kafka transaction when
-all its batches are finished. What this transport does not have, it refuses: Faust tables, and sends outside a batch.
+through the batch, and nothing else: outputs, changelogs and offsets of a whole poll go into one Kafka transaction.
+Agents on other topics get records one by one, as ever, within the same transactions (:mod:`streams.ordinary`). What
+this transport does not have, it refuses: Faust tables, and sends while nothing is in hand.
 
 Faust's own offset bookkeeping and ``exactly_once`` are left out on purpose: they commit past messages in flight
 (faust-streaming/faust#606), after a failed commit (#316) and past an agent's exception (#315). To be dropped when these
@@ -10,98 +11,185 @@ are fixed.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import confluent_kafka
-import faust
 from faust.transport import base
-from faust.transport.drivers import TRANSPORTS
-from faust.types import TP, ConsumerMessage, Message
+from faust.types import TP, ConsumerMessage, Message, RecordMetadata
 from mode import Service
 
-from order_fraud.topics import Topic
+from streams.at_least_once import AtLeastOnce
 from streams.batch import Batch
-from streams.exactly_once import Aborted, ExactlyOnce, Poll
-from streams.histories import Histories
-from streams.settings import Settings
+from streams.exactly_once import Aborted, ExactlyOnce
+from streams.ordinary import Single, send
+from streams.polling import Poll, Poller
+from streams.without_faust_offsets import WithoutFaustOffsets
+
+if TYPE_CHECKING:
+    from streams.batch_app import BatchApp
 
 SCHEME = "countersign"
+"""Faust finds it by the entry point of that name in the group ``faust.transports`` (pyproject.toml)."""
+
+TICK_S = 1.0
+FINISH_S = 20.0
+"""How long a worker that is told to stop may take to finish the poll in hand; what is not finished by then is aborted
+and done by its successor."""
 
 
-class Consumer(base.Consumer):
+class AgentFailed(RuntimeError):
+    """Nothing of the poll in hand may be committed."""
+
+
+class Consumer(WithoutFaustOffsets):
     """Polls, hands out batches, commits: one task, so nothing is in flight when partitions move."""
 
     app: "BatchApp"
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        settings = self.app.settings
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka")
-        self._kafka = ExactlyOnce(self.app.settings)
+        self._poller = Poller(settings)
+        guarantee = ExactlyOnce if settings.guarantee == "exactly-once" else AtLeastOnce
+        self._committing = guarantee(settings, self._poller)
         self._subscribed = asyncio.Event()
+        self._finishing = False
+        self._in_hand: Batch | None = None
+        self._finished = asyncio.Event()
         self._ours: set[TP] = set()
-        self._in_hand: set[Batch] = set()
-        self._all_done = asyncio.Event()
+        self._next_tick = 0.0
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Fence off a predecessor of this worker and join the group."""
-        await self._call(self._kafka.start, sorted(topics))
+        await self._call(self._committing.start)
+        await self._call(self._poller.start, sorted(topics))
         self._subscribed.set()
 
     @Service.task
     async def _work(self) -> None:
         await self.wait(self._subscribed.wait())
-        while not self.should_stop:
-            poll: Poll = await self._call(self._kafka.poll)
+        while not self._is_over():
+            poll: Poll = await self._call(self._poller.poll)
             if poll.assigned is not None:
                 await self._rebalance(poll)
-            if poll.batches and await self._hand_out(poll.batches):
-                with suppress(Aborted):  # the same records come again
-                    await self._call(self._kafka.commit, poll.batches)
+            if poll.batches and not self._is_over():  # it may be since the poll began; what was polled comes again
+                await self._pass_on(poll.batches)
+            if self.loop.time() >= self._next_tick:
+                await self._tick()
+        self._finished.set()
+
+    def _is_over(self) -> bool:
+        return bool(self.should_stop or self._finishing)
+
+    async def _pass_on(self, batches: list[Batch]) -> None:
+        """Let the agents do their work and make it a fact, or none of it."""
+        observer = self.app.observer
+        observer.polled(batches)
+        try:
+            await self._call(self._committing.begin, batches)
+            for batch in batches:
+                if batch.records:
+                    await self._hand_out(batch)
+                await self._call(self._committing.add, batch)
+            started = self.loop.time()
+            await self._call(self._committing.commit)
+        except Aborted:  # the same records come again
+            observer.aborted(batches)
+        else:
+            observer.committed(batches, self.loop.time() - started)
+
+    async def _hand_out(self, batch: Batch) -> None:
+        """Give a batch to its agents and wait until they came through. One that fails ends this worker."""
+        if batch.topic not in self.app.readers:
+            return await self._hand_out_one_by_one(batch)
+        finished = asyncio.Event()
+        batch.readers = self.app.readers[batch.topic]
+        batch.on_finished = lambda _: finished.set()
+        await self.callback(_message(batch))
+        await finished.wait()
+
+    async def _hand_out_one_by_one(self, batch: Batch) -> None:
+        place = TP(batch.topic, batch.partition)
+        self._in_hand = batch
+        for record in batch.records:
+            done = asyncio.Event()
+            await self.callback(Single(record, place, self.app.consumer_generation_id, done.set))
+            await done.wait()
+        self._in_hand = None
+        # Faust notes what to commit, which is not for it to do here.
+        self._acked.pop(place, None)
+        self._acked_index.pop(place, None)
+        if self.crashed:  # Faust acknowledges a record on which an agent raised (faust-streaming/faust#315)
+            raise AgentFailed(f"an agent failed on {batch.topic}, partition {batch.partition}")
+
+    def send(self, *record: Any) -> RecordMetadata:
+        """Put a record of an agent that reads one by one into the transaction of what it has in hand.
+
+        Raises:
+            NotImplementedError: nothing is in hand.
+        """
+        if self._in_hand is None:
+            raise NotImplementedError(
+                f"send to {record[0]} while an agent has a record in hand, or through its batch (batch.send): what is "
+                "sent at other times would not be part of a transaction"
+            )
+        return send(self._in_hand, *record)
+
+    async def _tick(self) -> None:
+        """Tell where we are, and let those work who wait for time to pass and not for a record."""
+        self._next_tick = self.loop.time() + TICK_S
+        positions = await self._call(self._poller.positions)
+        self.app.observer.lag(positions)
+        now = int(time.time() * 1000)
+        batches = [batch for tick in self.app.ticks for batch in tick(now, positions)]
+        if batches:
+            await self._pass_on(batches)
 
     async def _rebalance(self, poll: Poll) -> None:
         assigned = {TP(*place) for place in poll.assigned or ()}
         revoked = {TP(*place) for place in poll.revoked}
         self.app.on_rebalance_start()
-        self.app.histories.drop(revoked)
+        await self._call(self.app.state_tables.drop, revoked)
+        self.app.observer.assigned(assigned)
         if revoked:
             await self.on_partitions_revoked(revoked)
-        await self._call(self.app.histories.restore, assigned - (self._ours - revoked))
+        await self._call(self._restore, assigned - (self._ours - revoked))
         self._ours = assigned
+        self.app.flow_resumed.clear()
         await self.on_partitions_assigned(set(assigned))
+        # Faust's recovery goes on in a task of its own, with nothing to recover, and empties the agents' queues when it
+        # is done: a batch handed out before would never be seen again. To be dropped when mode-streaming's
+        # FlowControlEvent.resume clears no queues.
+        await self.wait(self.app.flow_resumed.wait())
+        self.app.observer.ready()
         self.app.on_ready(assigned)
 
-    async def _hand_out(self, batches: list[Batch]) -> bool:
-        """Give each batch to its agent and wait until all are finished; False if the worker stops meanwhile."""
-        self._all_done.clear()
-        self._in_hand = set(batches)
-        for batch in batches:
-            batch.on_finished = self._finished
-            if (await self.wait(self.callback(_message(batch)))).stopped:
-                return False
-        return not (await self.wait(self._all_done.wait())).stopped
+    def _restore(self, partitions: set[TP]) -> None:
+        self._poller.hold()
+        self.app.state_tables.restore(partitions, self._poller.keep_alive)
+        self._poller.go_on()
 
-    def _finished(self, batch: Batch) -> None:
-        self._in_hand.discard(batch)
-        if not self._in_hand:
-            self._all_done.set()
+    def empty_batch(self, topic: str, partition: int) -> Batch:
+        """Return a batch for what no record has caused."""
+        return self._poller.empty_batch((topic, partition))
 
-    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Do nothing: offsets go with each poll's transaction, never by timer."""
-        return False
-
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        return False
-
-    async def _drain_messages(self, fetcher: Any) -> None:
-        """Wait: Faust starts its fetcher after the first assignment, which here comes out of polling itself."""
-        await fetcher._stopped.wait()
+    async def finish(self) -> None:
+        """Commit the poll in hand and take no other."""
+        self._finishing = True
+        if self._subscribed.is_set() and not self.crashed:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._finished.wait(), FINISH_S)
 
     async def on_stop(self) -> None:
         """Leave the group."""
-        await self._call(self._kafka.close)
+        await self._call(self._committing.close)
+        await self._call(self._poller.close)
+        await self._call(self.app.state_tables.close)
         self._thread.shutdown(wait=False)
 
     def close(self) -> None:
@@ -114,71 +202,34 @@ class Consumer(base.Consumer):
         """Return the partitions that are ours."""
         return set(self._ours)
 
-    async def perform_seek(self) -> None:
-        """Do nothing: librdkafka goes on from the committed offsets by itself."""
-
-    async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Return nothing to seek: see :meth:`perform_seek`."""
-        return {}
-
-    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """Return the ends of Faust's table changelogs, of which there are none.
-
-        Raises:
-            NotImplementedError: a Faust table was declared.
-        """
-        return self._no_tables(partitions)
-
-    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        """Return the starts of Faust's table changelogs, of which there are none.
-
-        Raises:
-            NotImplementedError: a Faust table was declared.
-        """
-        return self._no_tables(partitions)
-
-    @staticmethod
-    def _no_tables(partitions: tuple[TP, ...]) -> Mapping[TP, int]:
-        if partitions:
-            raise NotImplementedError(
-                f"the batch transport keeps no Faust tables ({partitions[0].topic}): use histories"
-            )
-        return {}
-
-    def _not_here(self, *arguments: Any, **options: Any) -> Any:
-        """Refuse what only Faust's tables and its own fetcher ask of a consumer.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError("the batch transport polls, seeks and keeps state itself: see streams.exactly_once")
-
-    _getmany = _seek = position = seek_wait = _not_here
-    _to_message = _new_topicpartition = key_partition = topic_partitions = _not_here
-
-    async def create_topic(self, topic: str, *arguments: Any, **options: Any) -> None:
-        """Do nothing: topics come from the registry (python -m streams.admin create)."""
-
-    def highwater(self, tp: TP) -> int:
-        """Return 0: Faust's monitor asks, nothing of ours does."""
-        return 0
-
-    def verify_event_path(self, now: float, tp: TP) -> None:
-        """Do nothing: Faust's livelock detector watches offsets that this transport does not keep."""
-
 
 class Producer(base.Producer):
-    """Refuses: an output that is not part of a batch's transaction would break exactly-once."""
+    """Sends within the transaction of the record in hand, and refuses what would be part of none."""
 
-    async def send(self, topic: str, *arguments: Any, **options: Any) -> Any:
-        """Refuse to send.
+    async def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: Any,
+        *,
+        transactional_id: str | None = None,
+    ) -> Any:
+        """Send with the transaction in hand; the answer does not know the offset, which is not given out before.
 
         Raises:
-            NotImplementedError: always.
+            NotImplementedError: nothing is in hand.
         """
-        raise NotImplementedError(f"send to {topic} through the batch in hand (batch.send), not through the app")
+        consumer = cast(Consumer, self.transport.app.consumer)
+        answer: asyncio.Future[RecordMetadata] = self.loop.create_future()
+        answer.set_result(consumer.send(topic, key, value, partition, timestamp, headers))
+        return answer
 
-    send_and_wait = send
+    async def send_and_wait(self, *record: Any, **options: Any) -> Any:
+        """Send; there is nothing to wait for, see :meth:`send`."""
+        return await (await self.send(*record, **options))
 
     async def flush(self) -> None:
         """Do nothing: nothing is ever buffered here."""
@@ -194,43 +245,6 @@ class Transport(base.Transport):
     Producer = Producer
     default_port = 9092
     driver_version = f"confluent-kafka={confluent_kafka.version()}"
-
-
-TRANSPORTS.aliases[SCHEME] = f"{__name__}:Transport"
-
-
-class BatchApp(faust.App):
-    """A Faust app on the batch transport: its settings, and the state that goes with the partitions."""
-
-    def __init__(self, settings: Settings, histories: Histories, **options: Any) -> None:
-        self.settings = settings
-        self.histories = histories
-        self.on_ready: Callable[[set[TP]], None] = lambda assigned: None
-        super().__init__(
-            settings.group,
-            broker=[f"{SCHEME}://{broker}" for broker in settings.bootstrap.split(",")],
-            topic_allow_declare=False,
-            topic_disable_leader=True,
-            web_enabled=False,
-            stream_wait_empty=False,
-            **options,
-        )
-
-    def batch_agent(self, topic: Topic, name: str) -> Callable[[Any], Any]:
-        """Return the decorator of an agent that reads :func:`streams.batch.batches` of a topic of the registry."""
-        channel = self.topic(topic.name, key_type=bytes, value_type=None, value_serializer="raw", acks=False)
-        return self.agent(channel, name=name)
-
-    def _create_directories(self) -> None:
-        """Make none: only Faust tables would keep files, wherever the worker happens to be started."""
-
-    async def _on_agent_error(self, agent: Any, error: BaseException) -> None:
-        """Take the worker down: nothing of the poll in hand was committed, so nothing is lost.
-
-        A successor does it again. Faust itself would start the agent anew on the *next* event
-        (faust-streaming/faust#315).
-        """
-        await self.consumer.crash(error)
 
 
 def _message(batch: Batch) -> Message:

@@ -6,14 +6,15 @@ entity is left judges. A sign-up travels the same way, changes histories, and en
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn, Protocol, cast
+
+import msgspec
 
 from order_fraud import topics
 from order_fraud.events import (
     AnyEvent,
     BadEvent,
-    Event,
     NewCustomer,
     NewOrder,
     NoFraudDetected,
@@ -22,13 +23,17 @@ from order_fraud.events import (
     Verdict,
     decode,
 )
-from order_fraud.history import History, Sighting, advance
+from order_fraud.history import DAY_MS, EXPIRY_MS, History, advance
 from order_fraud.scorecard import Scorecard, judge
 from order_fraud.topics import Topic
 
 SOURCE = "/fraud"
-_RELAYED = (NewOrder, NewCustomer)
+AHEAD_MS = DAY_MS
+"""How far an event may be dated after its Kafka record: clocks differ, but not by a day. One dated years ahead would
+freeze its entity's counters and age everybody else's."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Unusable(BadEvent):
@@ -44,26 +49,41 @@ class Hop:
         reads: the one topic that it reads; its offset order is all that the hop knows.
         changelog: where its histories are kept, partition for partition beside ``reads``.
         key_of: the entity's id in an event's data, None where the event has no such entity.
+        later: the stations after it; an event goes to the first of them whose entity it has.
+        first: whether events enter the relay here.
     """
 
     entity: str
     reads: Topic
     changelog: Topic
     key_of: Callable[[NewCustomer | NewOrder], str | None]
+    later: "tuple[Hop, ...]" = ()
+    first: bool = False
 
 
-ROUTE: tuple[Hop, ...] = (
-    Hop("customer", topics.CUSTOMER_EVENTS, topics.HISTORY_CUSTOMER, lambda event: event.data.customer_id),
-    Hop("device", topics.RELAY_BY_DEVICE, topics.HISTORY_DEVICE, lambda event: event.data.device_id),
-    Hop("ip", topics.RELAY_BY_IP, topics.HISTORY_IP, lambda event: event.data.ip),
+_IP = Hop("ip", topics.RELAY_BY_IP, topics.HISTORY_IP, lambda event: event.data.ip)
+_DEVICE = Hop("device", topics.RELAY_BY_DEVICE, topics.HISTORY_DEVICE, lambda event: event.data.device_id, (_IP,))
+_CUSTOMER = Hop(
+    "customer",
+    topics.CUSTOMER_EVENTS,
+    topics.HISTORY_CUSTOMER,
+    lambda event: event.data.customer_id,
+    (_DEVICE, _IP),
+    first=True,
 )
-"""The hops in their order. Every event starts at the first; a hop whose entity an event lacks is left out."""
 
-_REST = {hop.entity: ROUTE[place + 1 :] for place, hop in enumerate(ROUTE)}
+ROUTE: tuple[Hop, ...] = (_CUSTOMER, _DEVICE, _IP)
+"""The hops in their order. Every event starts at the first; a hop whose entity an event lacks is left out."""
 
 
 class Histories(Protocol):
-    """The histories of one hop and partition by entity id: a dict, or anything that keeps them as well."""
+    """The histories of one hop and partition by entity id: a :class:`Shelf`, or anything that keeps them as well.
+
+    Attributes:
+        latest: the latest event time that the hop has accepted on this partition, ms; :func:`step` moves it on.
+    """
+
+    latest: int
 
     def get(self, entity_id: str, /) -> History | None:
         """Return what is remembered of an entity, None if nothing is."""
@@ -71,45 +91,76 @@ class Histories(Protocol):
     def __setitem__(self, entity_id: str, history: History, /) -> None: ...
 
 
-class Onward(NamedTuple):
+class Shelf(dict[str, History]):
+    """Histories in memory, for one hop and partition."""
+
+    latest = 0
+
+
+class Onward(msgspec.Struct, frozen=True, gc=False):
     """What a hop passes on, and to whom."""
 
     topic: Topic
     key: str
-    event: Event
+    event: NewCustomer | NewOrder | PossibleFraud | NoFraudDetected
 
 
-def receive(hop: Hop, key: bytes | None, value: bytes | None) -> NewCustomer | NewOrder:
+def receive(hop: Hop, key: bytes | None, value: bytes | None, appended: int | None = None) -> NewCustomer | NewOrder:
     """Return the event that a record of the hop's topic holds.
+
+    Args:
+        hop: the station.
+        key: the record's.
+        value: the record's.
+        appended: the record's time stamp, ms since 1970, None if it has none.
 
     Raises:
         BadEvent: the value is no event (see :func:`order_fraud.events.decode`).
-        Unusable: the event has no business on this topic, its id or subject does not say what its data says, or its
-            key is not the id of the hop's entity.
+        Unusable: the event has no business on this topic, its id or subject does not say what its data says, its key
+            is not the id of the hop's entity, or it is dated more than ``AHEAD_MS`` after its record.
     """
     event: AnyEvent = decode(value)
-    if not isinstance(event, _RELAYED):
+    kind = _KINDS.get(type(event))
+    if kind is None:
         raise Unusable(f"{type(event).__name__} has no business on {hop.reads.name}")
-    _refuse_two_names(event)
-    entity_id = hop.key_of(event)
+    relayed = cast(NewCustomer | NewOrder, event)
+    prefix, field = kind
+    name = getattr(relayed.data, field)
+    if relayed.subject != name or relayed.id != prefix + name:
+        _refuse_two_names(relayed, prefix, name)
+    entity_id = hop.key_of(relayed)
     if entity_id is None:
-        raise Unusable(f"{event.id} has no {hop.entity} and was sent to {hop.reads.name} all the same")
+        raise Unusable(f"{relayed.id} has no {hop.entity} and was sent to {hop.reads.name} all the same")
     if key is None or key != entity_id.encode():
         shown = "no key" if key is None else f"key {key.decode(errors='replace')!r}"
-        raise Unusable(f"{event.id} has {shown} instead of its {hop.reads.key}")
-    return event
+        raise Unusable(f"{relayed.id} has {shown} instead of its {hop.reads.key}")
+    if appended is not None and relayed.time.timestamp() * 1000 > appended + AHEAD_MS:
+        _refuse_future(relayed, appended)
+    return relayed
 
 
-def _refuse_two_names(event: NewCustomer | NewOrder) -> None:
+_KINDS = {NewOrder: ("order/", "order_id"), NewCustomer: ("customer/", "customer_id")}
+"""How the id of a relayed event begins, and which field of its data ends it."""
+
+
+def _refuse_two_names(event: NewCustomer | NewOrder, prefix: str, name: str) -> NoReturn:
     """Repeats are known by order id, answers are matched by event id: an event must not have two names."""
-    if isinstance(event, NewOrder):
-        kind, name = "order", event.data.order_id
-    else:
-        kind, name = "customer", event.data.customer_id
+    said = f"{event.id} is about {prefix.removesuffix('/')} {name!r}"
     if event.subject != name:
-        raise Unusable(f"{event.id} is about {kind} {name!r}, but its subject is {event.subject!r} - at `$.subject`")
-    if event.id != f"{kind}/{name}":
-        raise Unusable(f"{event.id} is about {kind} {name!r}, so its id must be {kind}/{name} - at `$.id`")
+        raise Unusable(f"{said}, but its subject is {event.subject!r} - at `$.subject`")
+    raise Unusable(f"{said}, so its id must be {prefix}{name} - at `$.id`")
+
+
+def _refuse_future(event: NewCustomer | NewOrder, appended: int) -> NoReturn:
+    """Refuse what would freeze its entities' counters, and make all others look forgotten."""
+    try:
+        sent = (_EPOCH + appended * _MILLISECOND).isoformat()
+    except OverflowError:  # a record bears any time stamp that its sender likes, the year -5 included
+        sent = f"{appended} ms after 1970"
+    raise Unusable(
+        f"{event.id} is dated {event.time.isoformat()}, more than a day after its record of {sent}: is the "
+        "sender's clock or time zone wrong? - at `$.time`"
+    )
 
 
 def step(hop: Hop, histories: Histories, event: NewCustomer | NewOrder, scorecard: Scorecard) -> Onward | None:
@@ -130,25 +181,34 @@ def step(hop: Hop, histories: Histories, event: NewCustomer | NewOrder, scorecar
     entity_id = hop.key_of(event)
     if entity_id is None:
         raise Unusable(f"{event.id} has no {hop.entity}")
-    history = histories.get(entity_id)
-    is_first = hop is ROUTE[0]
-    if is_first and history is not None:
-        _refuse_repeat(history, event)
     time = (event.time - _EPOCH) // _MILLISECOND
-    if isinstance(event, NewOrder):
-        order = event.data
-        histories[entity_id], signals = advance(
-            hop.entity, history, Sighting(time, order.customer_id, order.order_id, order.amount, order.currency)
-        )
-        if is_first:
-            order.signals.clear()  # whatever the sender wrote there: signals are ours alone
-        order.signals.update(signals)
-    else:
-        histories[entity_id], _ = advance(hop.entity, history, Sighting(time, event.data.customer_id))
+    latest = histories.latest
+    if time > latest:
+        latest = time
+    history = histories.get(entity_id)
+    if history is not None:
+        if latest - history.seen_at > EXPIRY_MS:
+            history = None
+        elif hop.first:
+            _refuse_repeat(history, event)
+    histories.latest = latest
+    data = event.data
+    histories[entity_id], signals = advance(hop.entity, history, time, data, latest)
+    if type(data) is Order:
+        if hop.first:
+            data.signals.clear()  # whatever the sender wrote there: signals are ours alone
+        data.signals.update(signals)
     return _onward(hop, event, scorecard)
 
 
-_MILLISECOND = datetime(1970, 1, 1, 0, 0, 0, 1000) - datetime(1970, 1, 1)  # noqa: DTZ001 - a span, not a time
+def _onward(hop: Hop, event: NewCustomer | NewOrder, scorecard: Scorecard) -> Onward | None:
+    for later in hop.later:
+        key = later.key_of(event)
+        if key is not None:
+            return Onward(later.reads, key, event)
+    if type(event) is NewOrder:
+        return Onward(topics.FRAUD_VERDICTS, event.data.customer_id, verdict(event, event.data, scorecard))
+    return None
 
 
 def _refuse_repeat(history: History, event: NewCustomer | NewOrder) -> None:
@@ -157,16 +217,6 @@ def _refuse_repeat(history: History, event: NewCustomer | NewOrder) -> None:
             raise Unusable(f"{event.id} is a repeat: this customer's history has that order already")
     elif history.signed_up is not None:
         raise Unusable(f"{event.id} is a repeat: this customer has signed up already")
-
-
-def _onward(hop: Hop, event: NewCustomer | NewOrder, scorecard: Scorecard) -> Onward | None:
-    for later in _REST[hop.entity]:
-        entity_id = later.key_of(event)
-        if entity_id is not None:
-            return Onward(later.reads, entity_id, event)
-    if isinstance(event, NewCustomer):
-        return None
-    return Onward(topics.FRAUD_VERDICTS, event.data.customer_id, verdict(event, event.data, scorecard))
 
 
 def verdict(event: NewOrder, order: Order, scorecard: Scorecard) -> PossibleFraud | NoFraudDetected:

@@ -15,6 +15,9 @@ DAY_MS = 24 * 60 * 60 * 1000
 PARTITIONS = 4
 """Partitions of every topic that carries orders: the most stream workers that can share the work."""
 
+MAX_MESSAGE_BYTES = 1024 * 1024
+"""The longest record batch that a topic takes, as the producer compressed it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
@@ -28,6 +31,7 @@ class Topic:
         partitions: how many; only this number counts, a broker that differs is a start-up error.
         retention_ms: how long records stay; ``None`` means compacted for ever.
         description: what the topic is for, in one sentence.
+        max_message_bytes: the longest record batch that the broker takes, as it comes over the wire.
         raw_writers: the services whose records on this topic are no events (dead letters, changelogs).
     """
 
@@ -38,6 +42,7 @@ class Topic:
     description: str
     partitions: int = PARTITIONS
     retention_ms: int | None = 30 * DAY_MS
+    max_message_bytes: int = MAX_MESSAGE_BYTES
     raw_writers: tuple[str, ...] = ()
 
     @property
@@ -48,17 +53,30 @@ class Topic:
     @property
     def config(self) -> dict[str, str]:
         """The broker's settings for this topic."""
+        limit = {"max.message.bytes": str(self.max_message_bytes)}
         if self.retention_ms is None:
-            return {"cleanup.policy": "compact"}
-        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+            return COMPACTED | limit
+        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)} | limit
 
+
+COMPACTED = {
+    "cleanup.policy": "compact",
+    # The newest segment is never compacted, and is a week or a gigabyte of changes unless told otherwise ...
+    "segment.ms": str(60 * 60 * 1000),
+    # ... and the others not before half of what they hold is outdated: a restore reads all of that.
+    "min.cleanable.dirty.ratio": "0.1",
+    # A deletion is told of for this long: files of a worker that was away for less can be brought up to date.
+    "delete.retention.ms": str(7 * DAY_MS),
+}
+"""The broker's settings for a compacted topic."""
 
 SHOP = "shop producer"
 FRAUD = "fraud service"
 DELIVERY = "delivery service"
 RECONCILE = "reconcile_orders DAG"
 LANDING = "land_events DAG"
-SERVICES = (SHOP, FRAUD, DELIVERY, RECONCILE, LANDING)
+REPLAY = "replay producer"
+SERVICES = (SHOP, FRAUD, DELIVERY, RECONCILE, LANDING, REPLAY)
 """All that read or write topics."""
 
 _relayed: dict[type[Event], str] = {events.NewCustomer: FRAUD, events.NewOrder: FRAUD}
@@ -67,7 +85,7 @@ CUSTOMER_EVENTS = Topic(
     name="customer.events",
     key="customer_id",
     writers=MappingProxyType({events.NewCustomer: SHOP, events.NewOrder: SHOP}),
-    readers=(FRAUD, LANDING),
+    readers=(FRAUD, DELIVERY, LANDING),
     description="Everything that happens to one customer, in its order.",
 )
 RELAY_BY_DEVICE = Topic(
@@ -99,10 +117,11 @@ DELIVERY_EVENTS = Topic(
             events.DeliveryReleased: DELIVERY,
             events.DeliveryHeld: DELIVERY,
             events.DeliveryCancelled: DELIVERY,
+            events.VerdictOverdue: DELIVERY,
         }
     ),
     readers=(LANDING,),
-    description="What the warehouse may do with each order.",
+    description="What the warehouse may do with each order, and which orders wait for a verdict for too long.",
 )
 RECONCILIATION_FINDINGS = Topic(
     name="reconciliation.findings",
@@ -115,8 +134,9 @@ DEAD_LETTERS = Topic(
     name="dead-letters",
     key="the original key",
     writers=MappingProxyType({}),
-    readers=(),
+    readers=(DELIVERY, REPLAY),
     raw_writers=(FRAUD, DELIVERY),
+    max_message_bytes=2 * MAX_MESSAGE_BYTES,  # the longest record there may be, and its headers
     description="Records that could not be used, byte for byte as they came; reason, topic, partition and offset "
     "of origin stand in the headers.",
 )
@@ -147,6 +167,25 @@ HISTORY_IP = Topic(
     retention_ms=None,
     description="Changelog of the ip histories, partition for partition beside relay.by-ip.",
 )
+DELIVERY_WATCH = Topic(
+    name="delivery.watch",
+    key="order/<order_id>, and the watch's own marks",
+    writers=MappingProxyType({}),
+    readers=(DELIVERY,),
+    raw_writers=(DELIVERY,),
+    retention_ms=None,
+    description="Changelog of the orders that wait for a verdict, partition for partition beside customer.events.",
+)
+REPLAYS = Topic(
+    name="replays",
+    key="place of the record that was sent again, and the topic that it was sent to",
+    writers=MappingProxyType({}),
+    readers=(REPLAY,),
+    raw_writers=(REPLAY,),
+    partitions=1,
+    retention_ms=None,
+    description="What was sent again, so that nothing is sent again twice by accident.",
+)
 
 TOPICS: tuple[Topic, ...] = (
     CUSTOMER_EVENTS,
@@ -159,6 +198,8 @@ TOPICS: tuple[Topic, ...] = (
     HISTORY_CUSTOMER,
     HISTORY_DEVICE,
     HISTORY_IP,
+    DELIVERY_WATCH,
+    REPLAYS,
 )
 
 ARCHIVED: tuple[Topic, ...] = (

@@ -31,6 +31,7 @@ offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 """
@@ -61,13 +62,14 @@ def kafka(site: Site) -> list[Part]:
     if (data / "meta.properties").exists():
         return [broker]
     cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    cluster = f"--cluster-id={cluster_id}"  # in one word: an id may begin with a dash
     tool = "kafka.tools.StorageTool"
     formatting = Part(
         name="kafka-format",
         group="kafka",
         server=True,
         # --ignore-formatted: a stack that was stopped in the middle of this step.
-        command=_java(tool, "format", "--ignore-formatted", "-t", cluster_id, "-c", str(settings), heap="64m"),
+        command=_java(tool, "format", "--ignore-formatted", cluster, "-c", str(settings), heap="64m"),
         once=True,
         before=write_settings,
     )

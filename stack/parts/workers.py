@@ -23,7 +23,12 @@ def _worker(site: Site, index: int) -> Part:
         name=name,
         group="workers",
         command=(str(PYTHON), "-m", "streams", "worker", "--index", str(index)),
-        env={"COUNTERSIGN_READY_FILE": str(ready_file)},
+        env={
+            "COUNTERSIGN_READY_FILE": str(ready_file),
+            "COUNTERSIGN_METRICS_PORT": str(site.ports.workers + index),
+        },
+        address=f"{site.worker(index)}/health",
+        restart=True,
         after=("kafka", "topics"),
         before=prepare,
         waiting_for=lambda: "" if ready_file.exists() else f"the worker to write {_short(ready_file)}",

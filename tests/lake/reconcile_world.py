@@ -30,6 +30,8 @@ from order_fraud.events import (
     NewOrder,
     NoFraudDetected,
     Order,
+    Overdue,
+    VerdictOverdue,
 )
 from order_fraud.scorecard_v1 import SCORECARD
 
@@ -92,11 +94,13 @@ class World:
         for event in incoming:
             self.append(topics.CUSTOMER_EVENTS.name, event.data.customer_id, event)
         for hop in relay.ROUTE:
-            histories: dict[int, dict[str, Any]] = {}
+            histories: dict[int, relay.Shelf] = {}
             for row in list(self.topics.get(hop.reads.name, ())):
                 try:
-                    event = relay.receive(hop, row["key"].encode(), row["value"].encode())
-                    onward = relay.step(hop, histories.setdefault(row["partition"], {}), event, SCORECARD)
+                    event = relay.receive(
+                        hop, row["key"].encode(), row["value"].encode(), int(row["timestamp"].timestamp() * 1000)
+                    )
+                    onward = relay.step(hop, histories.setdefault(row["partition"], relay.Shelf()), event, SCORECARD)
                 except relay.Unusable:
                     continue
                 if onward is not None:
@@ -116,6 +120,24 @@ class World:
         data = Delivery(order_id=order_id, customer_id=customer, cause=f"verdict/{order_id}")
         event = kind(id=f"delivery/{order_id}/{what}", source="/delivery", subject=order_id, time=at, data=data)
         return self.append(topics.DELIVERY_EVENTS.name, customer, event)
+
+    def alarmed(self, order_id: str, customer: str | None, at: datetime, refused: str | None = None) -> dict[str, Any]:
+        """Let the delivery service report an order that waits for its verdict."""
+        event = VerdictOverdue(
+            id=f"delivery/{order_id}/overdue",
+            source="/delivery",
+            subject=order_id,
+            time=at,
+            data=Overdue(
+                order_id=order_id,
+                customer_id=customer,
+                record="customer.events, partition 1, offset 7",
+                since=ARRIVED,
+                longer_than_s=60.0,
+                refused=refused,
+            ),
+        )
+        return self.append(topics.DELIVERY_EVENTS.name, customer or order_id, event)
 
     def sell(self, sold: Sequence[NewCustomer | NewOrder]) -> "World":
         """Let shop and payment provider know the orders."""
@@ -150,6 +172,7 @@ class World:
             "streamed": facts.streamed(self.archive(topics.CUSTOMER_EVENTS.name, facts.ARCHIVE_COLUMNS)),
             "verdicts": facts.verdicts(self.archive(topics.FRAUD_VERDICTS.name, facts.ARCHIVE_COLUMNS)),
             "deliveries": facts.deliveries(self.archive(topics.DELIVERY_EVENTS.name, facts.ARCHIVE_COLUMNS)),
+            "alarms": facts.alarms(self.archive(topics.DELIVERY_EVENTS.name, facts.ARCHIVE_COLUMNS)),
             "shop": pl.DataFrame(self.shop, schema=SHOP),
             "charges": pl.DataFrame(self.charges, schema=CHARGES),
             "shop_aside": pl.DataFrame({"order_id": self.shop_aside}, schema={"order_id": pl.String}),

@@ -19,7 +19,7 @@ from lake.landing.broker import TopicUnusable, ends
 from lake.landing.kafka import OffsetGap, land_topic
 from lake.landing.progress import OFFSET, Conflict, Landed, ProgressLost, latest
 from lake.masking import Masker
-from order_fraud import topics
+from order_fraud import topics, watch
 from order_fraud.events import NewOrder, decode, encode
 from tests.lake.kafka_topic import Tape, order
 
@@ -168,6 +168,19 @@ def test_event_of_another_topic_is_set_aside(lake: Catalog, stack: dict[str, str
     tape.send(encode(order(1)))
     assert land(lake, tape).quarantined == 1
     assert "NewOrder has no business on" in quarantined(lake, tape)[0]["reason"]
+
+
+def test_alarm_of_the_delivery_service_lands_as_what_it_is(lake: Catalog, stack: dict[str, str]) -> None:
+    tape = Tape(stack["COUNTERSIGN_KAFKA"], like=topics.DELIVERY_EVENTS)
+    memory: dict[str, watch.Entry] = {}
+    watch.came_in(memory, [(b"c", encode(order(1)), 7, 1_767_268_800_000)], now=0)
+    (alarm,) = watch.look(memory, 0, now=60_001, since=0, longer_than_s=60.0).overdue
+    tape.send(encode(alarm))
+    landed = land(lake, tape)
+    assert (landed.rows, landed.quarantined) == (1, 0)
+    (row,) = rows(lake, tape)
+    assert (row["type"], row["event_id"]) == ("VerdictOverdue", alarm.id)
+    assert decode(row["value"].encode()) == alarm
 
 
 def test_many_commits_land_what_one_would(lake: Catalog, tape: Tape, monkeypatch: pytest.MonkeyPatch) -> None:

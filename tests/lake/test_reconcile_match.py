@@ -7,6 +7,7 @@ import pytest
 
 from lake.reconcile.findings import KINDS, Difference
 from lake.reconcile.match import match
+from lake.reconcile.summary import summarize
 from order_fraud import topics
 from order_fraud.events import DeliveryCancelled, DeliveryHeld, DeliveryReleased, NoFraudDetected, PossibleFraud
 from tests.lake.reconcile_world import ARRIVED, START, World, calm, edit, order, sign_up
@@ -90,6 +91,31 @@ def test_order_that_a_hop_refused_is_missed_with_the_reason() -> None:
     one = the_one(world)
     assert one.finding.kind == "verdict-missing"
     assert "was refused (order/c-1 has key 'somebody else' instead of its customer_id)" in one.finding.cause
+
+
+def test_missing_verdict_names_the_alarm_that_the_stream_gave_itself() -> None:
+    incoming = [sign_up("c", START), order("c-1", "c", START + timedelta(days=1))]
+    world = World().sell(incoming)
+    for event in incoming:
+        world.append(CUSTOMERS, "c", event)
+    silent = the_one(world)
+    assert silent.finding.evidence["reported by the stream"] == "no"
+    row = world.alarmed("c-1", None, START + timedelta(days=1), refused="bad currency")
+    one = the_one(world)
+    assert (one.finding.kind, one.finding.order_id) == ("verdict-missing", "c-1")
+    assert one.finding.evidence["reported by the stream"] == (
+        f"{DELIVERIES}, partition {row['partition']}, offset {row['offset']}: no verdict for 60 s on "
+        "customer.events, partition 1, offset 7, its record was refused (bad currency)"
+    )
+
+
+def test_alarm_is_no_outcome_of_a_delivery(world: World) -> None:
+    """An order that was reported as overdue and then judged is a calm one, and the figures count its outcome once."""
+    before = summarize(world.scope())
+    for order_id in (by_type(world, NoFraudDetected)[0], by_type(world, PossibleFraud)[0], "nobodys-order"):
+        world.alarmed(order_id, "c1", START)
+    assert found(world) == []
+    assert summarize(world.scope()) == before
 
 
 def test_verdict_that_may_still_come_is_not_missed() -> None:

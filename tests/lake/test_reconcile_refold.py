@@ -11,6 +11,7 @@ from order_fraud import relay
 from order_fraud.scorecard_v1 import SCORECARD
 from tests.lake.reconcile_world import START, World, calm, edit, order, sign_up
 
+AT = 1_800_000_000_000
 EVER = (date(2000, 1, 1), date(2100, 1, 1))
 
 
@@ -92,7 +93,7 @@ def test_record_that_is_no_event_is_refused_and_stops_nothing() -> None:
     folded = refold(
         relay.ROUTE[0],
         2,
-        [(4, "c", "?", "{"), (9, "c", "c-1", World().append("customer.events", "c", good)["value"])],
+        [(4, AT, "c", "?", "{"), (9, AT, "c", "c-1", World().append("customer.events", "c", good)["value"])],
         SCORECARD,
     )  # fmt: skip
     assert [(one.partition, one.offset) for one in folded.refused] == [(2, 4)]

@@ -19,7 +19,7 @@ def test_a_batch_is_reported_only_when_the_agent_comes_back_for_more() -> None:
 
     async def stream() -> AsyncIterator[Batch]:
         for name in ("first", "second"):
-            batch = Batch(name, 0, [])
+            batch = Batch(name, 0, [], next_offset=0)
             batch.on_finished = lambda batch: finished.append(batch.topic)
             yield batch
 
@@ -32,6 +32,16 @@ def test_a_batch_is_reported_only_when_the_agent_comes_back_for_more() -> None:
     with pytest.raises(RuntimeError, match="second batch"):
         asyncio.run(agent())
     assert finished == ["first"]
+
+
+def test_a_batch_of_two_agents_is_finished_when_both_came_through() -> None:
+    finished: list[str] = []
+    batch = Batch("t", 0, [], next_offset=0, readers=2)
+    batch.on_finished = lambda batch: finished.append(batch.topic)
+    batch.came_through()
+    assert finished == []
+    batch.came_through()
+    assert finished == ["t"]
 
 
 def test_settings_come_from_the_environment() -> None:

@@ -13,8 +13,9 @@ from order_fraud.events import Customer, NewCustomer, NewOrder, Order
 from order_fraud.relay import ROUTE, Hop
 from order_fraud.scorecard_v1 import SCORECARD
 from streams.batch import Batch
-from streams.fraud import pass_hop
-from streams.histories import HistoryTable
+from streams.fraud import SPECS, pass_hop
+from streams.state import Table
+from streams.state.memory import MemoryStore
 
 NOON = datetime(2015, 6, 1, 12, tzinfo=UTC)
 HOPS = {hop.entity: hop for hop in ROUTE}
@@ -79,6 +80,9 @@ class Record:
     def offset(self) -> int:
         return self.place
 
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 1_800_000_000_000
+
 
 @dataclass
 class Passed:
@@ -89,18 +93,24 @@ class Passed:
     histories: dict[bytes, bytes] = field(default_factory=dict)
 
 
+def new_table(hop: Hop) -> Table[Any]:
+    """An empty table of a hop's histories."""
+    (spec,) = (spec for spec in SPECS if spec.beside == hop.reads.name)
+    return Table(spec, 0, MemoryStore(spec.codec.as_of))
+
+
 def pass_in_batches(
     hop: Hop,
     records: list[tuple[bytes | None, bytes | None]],
     cuts: Iterable[int] = (),
     aborted: Iterable[int] = (),
-    table: HistoryTable | None = None,
+    table: Table[Any] | None = None,
 ) -> Passed:
     """Pass a hop's records in batches cut at ``cuts``; a batch that begins at a record in ``aborted`` is done twice.
 
     Each batch is committed as the stream does it; before that, one to be aborted is passed and rolled back.
     """
-    table = HistoryTable(hop.changelog.name, 0) if table is None else table
+    table = new_table(hop) if table is None else table
     passed = Passed()
     edges = [0, *sorted({cut for cut in cuts if 0 < cut < len(records)}), len(records)]
     for start, end in pairwise(edges):
@@ -108,7 +118,7 @@ def pass_in_batches(
             if attempt == "aborted" and start not in aborted:
                 continue
             numbered = [Record(start + n, *record) for n, record in enumerate(records[start:end])]
-            batch = Batch(hop.reads.name, 0, cast(Any, numbered))
+            batch = Batch(hop.reads.name, 0, cast(Any, numbered), next_offset=end)
             pass_hop(hop, batch, table, SCORECARD)
             if attempt == "aborted":
                 table.rollback()
@@ -116,8 +126,8 @@ def pass_in_batches(
             passed.histories |= {change["key"]: change["value"] for change in table.changes()}
             table.commit()
             for topic, sent in batch.outputs.items():
-                passed.outputs.setdefault(topic, []).extend((one["key"], one["value"]) for one in sent)
-            passed.refused += [(cast(Any, record).offset(), reason) for record, reason in batch.dead_letters]
+                passed.outputs.setdefault(topic, []).extend((key, value) for value, key, _ in sent)
+            passed.refused += [(cast(Any, record).offset(), reason) for record, reason, _ in batch.dead_letters]
     return passed
 
 

@@ -85,9 +85,19 @@ def test_every_event_type_has_one_writer_and_one_topic_besides_the_relay() -> No
 def test_a_changelog_lies_partition_for_partition_beside_what_its_hop_reads() -> None:
     for hop in ROUTE:
         assert hop.changelog.partitions == hop.reads.partitions
-        assert hop.changelog.config == {"cleanup.policy": "compact"}
+        assert hop.changelog.config["cleanup.policy"] == "compact"
+        assert "retention.ms" not in hop.changelog.config
         assert not hop.reads.compacted
         assert hop.reads.config["retention.ms"] == str(hop.reads.retention_ms)
+    assert topics.DELIVERY_WATCH.partitions == topics.CUSTOMER_EVENTS.partitions
+    assert topics.FRAUD_VERDICTS.partitions == topics.DEAD_LETTERS.partitions == topics.CUSTOMER_EVENTS.partitions
+
+
+def test_a_dead_letter_may_be_longer_than_any_record_of_another_topic() -> None:
+    headers = 64 * 1024
+    longest = max(topic.max_message_bytes for topic in topics.TOPICS if topic is not topics.DEAD_LETTERS)
+    assert topics.DEAD_LETTERS.max_message_bytes >= longest + headers
+    assert all(topic.config["max.message.bytes"] == str(topic.max_message_bytes) for topic in topics.TOPICS)
 
 
 @pytest.mark.parametrize("name", list(events.EVENT_TYPES))

@@ -29,10 +29,12 @@ from order_fraud.events import (
     NewOrder,
     NoFraudDetected,
     Order,
+    Overdue,
     PossibleFraud,
     Reason,
     Remedy,
     Verdict,
+    VerdictOverdue,
     decode,
     encode,
 )
@@ -92,7 +94,7 @@ def refusal(value: bytes | None) -> str:
         (document({"amount": 25.5}), "Expected `int`, got `float` - at `$.data.amount`"),
         (document({"amount": "2500"}), "Expected `int`, got `str` - at `$.data.amount`"),
         (document({"amount": None}), "Object missing required field `amount` - at `$.data`"),
-        (document({"currency": "usd"}), "Expected `str` matching regex '^[A-Z]{3}$' - at `$.data.currency`"),
+        (document({"currency": "usd"}), "currency 'usd' is not three capital letters - at `$.data.currency`"),
         (document({"currency": "USD\n"}), "Expected `str` of length <= 3 - at `$.data.currency`"),
         (document({"device_id": ""}), "Expected `str` of length >= 1 - at `$.data.device_id`"),
         (document({"customer_id": "7" * 201}), "Expected `str` of length <= 200 - at `$.data.customer_id`"),
@@ -188,6 +190,15 @@ VERDICTS = st.builds(
     scorecard_version=WORDS,
 )
 DELIVERIES = st.builds(Delivery, order_id=TEXT, customer_id=TEXT, cause=WORDS)
+OVERDUES = st.builds(
+    Overdue,
+    order_id=TEXT,
+    customer_id=st.none() | TEXT,
+    record=WORDS,
+    since=ENVELOPE["time"],
+    longer_than_s=st.floats(0.001, 1e7),
+    refused=st.none() | WORDS,
+)
 KINDS, REMEDIES = st.sampled_from(FindingKind.__args__), st.sampled_from(Remedy.__args__)  # type: ignore[attr-defined]
 FINDINGS = st.builds(
     Finding,
@@ -211,6 +222,7 @@ PAYLOADS: dict[type[Event], st.SearchStrategy[Any]] = {
     DeliveryReleased: DELIVERIES,
     DeliveryHeld: DELIVERIES,
     DeliveryCancelled: DELIVERIES,
+    VerdictOverdue: OVERDUES,
     FindingRaised: FINDINGS,
     CorrectionRequested: CORRECTIONS,
 }

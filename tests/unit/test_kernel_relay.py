@@ -1,8 +1,12 @@
 """The order's way: which hop comes next, what is refused, what a hop stamps, what delivery makes of a verdict."""
 
+import contextlib
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from order_fraud import signals, topics
 from order_fraud.delivery import on_correction, on_verdict
@@ -18,12 +22,13 @@ from order_fraud.events import (
     NoFraudDetected,
     PossibleFraud,
     Remedy,
+    decode,
     encode,
 )
-from order_fraud.history import History
-from order_fraud.relay import ROUTE, Onward, Unusable, receive, step
+from order_fraud.history import EXPIRY_MS
+from order_fraud.relay import AHEAD_MS, ROUTE, Onward, Shelf, Unusable, receive, step
 from order_fraud.scorecard_v1 import SCORECARD
-from tests.unit.kernel_tape import HOPS, NOON, as_records, order, sign_up, through_all_hops
+from tests.unit.kernel_tape import HOPS, NOON, as_records, order, sign_up, tapes, through_all_hops
 
 BY_TOPIC = {hop.reads.name: hop for hop in ROUTE}
 
@@ -31,7 +36,7 @@ BY_TOPIC = {hop.reads.name: hop for hop in ROUTE}
 def way(event: NewCustomer | NewOrder) -> list[Onward]:
     """Every station of one event through fresh histories."""
     stations: list[Onward] = []
-    histories: dict[str, dict[str, History]] = {hop.entity: {} for hop in ROUTE}
+    histories = {hop.entity: Shelf() for hop in ROUTE}
     hop, travelling = ROUTE[0], event
     while True:
         onward = step(hop, histories[hop.entity], travelling, SCORECARD)
@@ -70,15 +75,15 @@ def test_an_entity_that_is_missing_is_left_out_of_the_way(
 
 
 def test_a_repeat_is_refused_and_changes_no_history() -> None:
-    histories: dict[str, History] = {}
+    histories = Shelf()
     step(ROUTE[0], histories, sign_up("7"), SCORECARD)
     step(ROUTE[0], histories, order("7-1", minute=5), SCORECARD)
-    before = dict(histories)
+    before, latest = dict(histories), histories.latest
     with pytest.raises(Unusable, match=r"order/7-1 is a repeat: this customer's history has that order already"):
         step(ROUTE[0], histories, order("7-1", minute=9, amount=1), SCORECARD)
     with pytest.raises(Unusable, match=r"customer/7 is a repeat: this customer has signed up already"):
         step(ROUTE[0], histories, sign_up("7", minute=9), SCORECARD)
-    assert histories == before
+    assert (histories, histories.latest) == (before, latest)
 
 
 def test_signals_that_the_sender_wrote_are_thrown_away() -> None:
@@ -120,7 +125,7 @@ def test_receive_says_why_a_record_has_no_business_at_a_hop() -> None:
     verdict = way(order("7-1"))[-1]
     assert refused("customer", b"7", encode(verdict.event)) == "NoFraudDetected has no business on customer.events"
     with pytest.raises(Unusable, match="order/7-1 has no device"):
-        step(HOPS["device"], {}, order("7-1", device_id=None), SCORECARD)
+        step(HOPS["device"], Shelf(), order("7-1", device_id=None), SCORECARD)
 
 
 def test_an_event_must_not_have_two_names() -> None:
@@ -169,3 +174,50 @@ def test_delivery_recalls_what_a_correction_asks_it_to_and_leaves_the_rest_to_ot
     assert (answer.id, answer.subject, answer.time) == ("delivery/7-1/cancelled", "7-1", NOON)
     assert answer.data == Delivery(order_id="7-1", customer_id="7", cause="correction/released-without-clearance/7-1")
     assert on_correction(correction("refund-payment")) is None
+
+
+def test_an_entity_silent_for_longer_than_the_expiry_counts_as_never_seen() -> None:
+    days = EXPIRY_MS / 60_000
+    histories = Shelf()
+    step(ROUTE[0], histories, sign_up("7"), SCORECARD)
+    within = step(ROUTE[0], histories, order("7-1", minute=days), SCORECARD)
+    assert within is not None
+    assert within.event.data.signals["customer.account_age_s"] == EXPIRY_MS / 1000  # type: ignore[union-attr]
+    step(ROUTE[0], histories, sign_up("8", minute=2 * days + 1), SCORECARD)  # time goes on for the whole partition
+    after = step(ROUTE[0], histories, order("7-1", minute=1), SCORECARD)  # late, and of a customer forgotten by now
+    assert after is not None, "a repeat that comes after the expiry is not recognised"
+    with pytest.raises(Unusable, match="is a repeat"):  # but from then on it is, however old its date
+        step(ROUTE[0], histories, order("7-1", minute=1), SCORECARD)
+    assert "customer.account_age_s" not in after.event.data.signals  # type: ignore[union-attr]
+    assert after.event.data.signals["customer.orders_30d"] == 1  # type: ignore[union-attr]
+
+
+@given(tapes(), st.sets(st.integers(0, 40)))
+def test_when_a_forgotten_entity_is_dropped_changes_nothing(
+    tape: list[NewCustomer | NewOrder], drops: set[int]
+) -> None:
+    """The tape lies within a fortnight, so years are put between its events."""
+    kept, swept = Shelf(), Shelf()
+    for number, event in enumerate(tape):
+        answers = []
+        for histories in (kept, swept):
+            moved = msgspec.structs.replace(event, time=NOON + (event.time - NOON) * 100)
+            with contextlib.suppress(Unusable):
+                answers.append(step(ROUTE[0], histories, decode(encode(moved)), SCORECARD))  # type: ignore[arg-type]
+        assert answers[:1] == answers[1:]
+        if number in drops:
+            for entity_id, history in list(swept.items()):
+                if swept.latest - history.seen_at > EXPIRY_MS:
+                    del swept[entity_id]
+    assert kept.latest == swept.latest
+
+
+def test_an_order_dated_more_than_a_day_after_its_record_is_refused() -> None:
+    value = encode(order("7-1"))
+    dated = int(NOON.timestamp() * 1000)
+    assert receive(ROUTE[0], b"7", value, dated - AHEAD_MS).id == "order/7-1"
+    assert receive(ROUTE[0], b"7", value, None).id == "order/7-1"
+    with pytest.raises(
+        Unusable, match=r"order/7-1 is dated 2015-06-01T12:00:00\+00:00, more than a day after its record"
+    ):
+        receive(ROUTE[0], b"7", value, dated - AHEAD_MS - 1)

@@ -12,6 +12,8 @@ ORDER = pl.Struct(_WHO | _MONEY)
 REASON = pl.Struct({"code": pl.String()})
 VERDICT = pl.Struct(_WHO | _MONEY | {"score": pl.Int64(), "reasons": pl.List(REASON), "scorecard_version": pl.String()})
 DELIVERY = pl.Struct(_WHO | {"cause": pl.String()})
+OVERDUE = pl.Struct(_WHO | {"record": pl.String(), "longer_than_s": pl.Float64(), "refused": pl.String()})
+_ALARM = "VerdictOverdue"
 
 SHOP_COLUMNS = ("order_id", "customer_id", "created_at", "day", "amount", "currency", "financial_status")
 CHARGE_COLUMNS = ("charge_id", "order_id", "amount", "currency", "created_at", "day", "captured", "status")
@@ -28,7 +30,8 @@ class Facts:
     Attributes:
         streamed: orders that came in on customer.events, each once (its first record).
         verdicts: records of fraud.verdicts; ``clear`` is whether it says NoFraudDetected.
-        deliveries: records of delivery.events with their ``type``.
+        deliveries: records of delivery.events that tell the warehouse something, with their ``type``.
+        alarms: records of delivery.events that say that an order has no verdict for too long.
         shop: orders as the shop has them.
         charges: what the payment provider has.
         shop_aside, charges_aside: ``order_id`` of orders whose row of that source failed a check.
@@ -38,6 +41,7 @@ class Facts:
     streamed: pl.DataFrame
     verdicts: pl.DataFrame
     deliveries: pl.DataFrame
+    alarms: pl.DataFrame
     shop: pl.DataFrame
     charges: pl.DataFrame
     shop_aside: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"order_id": pl.String}))
@@ -73,8 +77,13 @@ def verdicts(records: pl.DataFrame) -> pl.DataFrame:
 
 
 def deliveries(records: pl.DataFrame) -> pl.DataFrame:
-    """Return what the warehouse was told, from the records of delivery.events."""
-    return _opened(records, DELIVERY).sort("partition", "offset")
+    """Return what the warehouse was told, from the records of delivery.events; an alarm tells it nothing."""
+    return _opened(records.filter(pl.col("type") != _ALARM), DELIVERY).sort("partition", "offset")
+
+
+def alarms(records: pl.DataFrame) -> pl.DataFrame:
+    """Return the orders whose verdict the stream itself has missed, from the records of delivery.events."""
+    return _opened(records.filter(pl.col("type") == _ALARM), OVERDUE).sort("partition", "offset")
 
 
 def _opened(records: pl.DataFrame, data: pl.Struct) -> pl.DataFrame:

@@ -113,7 +113,7 @@ class Parity:
 def fold_here(hop: Hop, rows: pl.DataFrame, scorecard: Scorecard) -> Iterator[Refold]:
     """Re-fold a hop's partitions one after the other in this process."""
     for (partition,), part in sorted(rows.group_by("partition"), key=lambda group: group[0]):
-        columns = part.sort("offset").select("offset", "key", "subject", "value")
+        columns = part.sort("offset").select("offset", pl.col("timestamp").dt.epoch("ms"), "key", "subject", "value")
         yield refold(hop, int(str(partition)), columns.iter_rows(), scorecard, part.height)
 
 
@@ -128,7 +128,7 @@ def compare(archive: Archive, scorecard: Scorecard, first: date, last: date, fol
     refused: list[Refused] = []
     hops: list[HopParity] = []
     for hop in ROUTE:
-        rows = archive(hop.reads.name, ("partition", "offset", "key", "subject", "value"))
+        rows = archive(hop.reads.name, ("partition", "offset", "timestamp", "key", "subject", "value"))
         records = passed = equal = 0
         seconds = 0.0
         for folded in fold(hop, rows, scorecard):

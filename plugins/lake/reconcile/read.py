@@ -78,11 +78,13 @@ class Lake:
     def facts(self) -> Facts:
         """Return what all systems say, of all days."""
         shop = self._read("shop.orders", facts.SHOP_COLUMNS)
+        delivery_events = self.archive(topics.DELIVERY_EVENTS.name, facts.ARCHIVE_COLUMNS)
         charges = self._read("payments.charges", facts.CHARGE_COLUMNS)
         return Facts(
             streamed=facts.streamed(self.archive(topics.CUSTOMER_EVENTS.name, facts.ARCHIVE_COLUMNS)),
             verdicts=facts.verdicts(self.archive(topics.FRAUD_VERDICTS.name, facts.ARCHIVE_COLUMNS)),
-            deliveries=facts.deliveries(self.archive(topics.DELIVERY_EVENTS.name, facts.ARCHIVE_COLUMNS)),
+            deliveries=facts.deliveries(delivery_events),
+            alarms=facts.alarms(delivery_events),
             shop=shop,
             charges=charges,
             shop_aside=facts.set_aside(self._quarantine("orders"), "$.sourceIdentifier", shop["order_id"]),

@@ -11,8 +11,7 @@ from time import monotonic
 
 from order_fraud import events, relay
 from order_fraud.events import BadEvent
-from order_fraud.history import History
-from order_fraud.relay import Hop
+from order_fraud.relay import Hop, Shelf
 from order_fraud.scorecard import Scorecard
 
 log = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ class Refold:
 def refold(
     hop: Hop,
     partition: int,
-    records: Iterable[tuple[int, str | None, str, str]],
+    records: Iterable[tuple[int, int, str | None, str, str]],
     scorecard: Scorecard,
     total: int | None = None,
 ) -> Refold:
@@ -80,19 +79,19 @@ def refold(
     Args:
         hop: the station of the relay.
         partition: which partition ``records`` are of; only named in the outcome.
-        records: (offset, key, subject, value) in offset order.
+        records: (offset, time stamp in ms, key, subject, value) in offset order.
         scorecard: that the stream judged with.
         total: how many records there are, for the progress lines.
     """
     started = shown = monotonic()
-    histories: dict[str, History] = {}
+    histories = Shelf()
     passed: dict[str, Passed] = {}
     refused: list[Refused] = []
     count = 0
-    for offset, key, subject, value in records:
+    for offset, appended, key, subject, value in records:
         count += 1
         try:
-            event = relay.receive(hop, None if key is None else key.encode(), value.encode())
+            event = relay.receive(hop, None if key is None else key.encode(), value.encode(), appended)
             onward = relay.step(hop, histories, event, scorecard)
         except BadEvent as error:
             refused.append(Refused(hop.reads.name, partition, offset, subject, str(error)))

@@ -8,16 +8,17 @@ from lake.reconcile.findings import Difference
 from lake.reconcile.parity import Disagreement
 from lake.reconcile.refold import Refused
 from lake.reconcile.scope import Scope, place, places
-from order_fraud.topics import CUSTOMER_EVENTS, FRAUD_VERDICTS
+from order_fraud.topics import CUSTOMER_EVENTS, DELIVERY_EVENTS, FRAUD_VERDICTS
 
 TABLES = ("kafka.customer_events", "kafka.relay_by_device", "kafka.relay_by_ip", "kafka.fraud_verdicts")
+ALARMS = "kafka.delivery_events"
 
 
 def missing(scope: Scope) -> Iterator[Difference]:
     """Yield each streamed order without a verdict, unless its verdict may still be on the way."""
     streamed = scope.facts.streamed.filter(scope.in_days)
     unjudged = streamed.join(scope.facts.verdicts, on="order_id", how="anti")
-    silences = _silences(scope)
+    silences, alarms = _silences(scope), _alarms(scope)
     for row in unjudged.iter_rows(named=True):
         silence = silences.get(row["order_id"])
         certain = isinstance(silence, Refused) or (silence is not None and silence.state == "lost")
@@ -31,9 +32,20 @@ def missing(scope: Scope) -> Iterator[Difference]:
                 "event": f"order/{row['order_id']}",
                 "record": place(CUSTOMER_EVENTS.name, row),
                 "ordered at": row["time"],
+                "reported by the stream": alarms.get(row["order_id"], "no"),
             },
-            TABLES,
+            (*TABLES, ALARMS),
         )
+
+
+def _alarms(scope: Scope) -> Mapping[str, str]:
+    """Return by order id what the delivery service's watchdog said: the stream's own word that a verdict is missing."""
+    said: dict[str, str] = {}
+    for row in scope.facts.alarms.iter_rows(named=True):
+        why = f", its record was refused ({row['refused']})" if row["refused"] else ""
+        words = f"{place(DELIVERY_EVENTS.name, row)}: no verdict for {row['longer_than_s']:g} s on {row['record']}{why}"
+        said.setdefault(row["order_id"], words)
+    return said
 
 
 def _silences(scope: Scope) -> Mapping[str, Disagreement | Refused]:
