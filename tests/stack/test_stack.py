@@ -1,6 +1,7 @@
 """The embedded stack: on loopback only, ports checked first, deaths reported, nothing left behind."""
 
 import os
+import re
 import signal
 import socket
 import stat
@@ -17,8 +18,13 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from order_fraud.topics import TOPICS
-from stack import AlreadyUp, PartDied, Ports, PortTaken, Stack, StackError
+from stack import AlreadyUp, PartDied, Ports, PortTaken, Stack, StackError, supervisor
+from stack.keys import Keys
+from stack.part import Part, Run
 from stack.processes import marked
+from stack.site import Site
+from stack.state import State
+from stack.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -101,6 +107,22 @@ def test_ports_come_from_the_environment_and_nonsense_is_refused() -> None:
         Ports.from_environment({"COUNTERSIGN_PORT_S3": "18080"})
 
 
+def test_workers_have_ports_in_a_row_that_are_checked_one_by_one(tmp_path: Path) -> None:
+    ports = Ports.free()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", ports.workers + 2))
+        other.listen()
+        ports.check(("workers",), workers=2)
+        with pytest.raises(
+            PortTaken, match=rf"port {ports.workers + 2} of workers is taken .*COUNTERSIGN_PORT_WORKERS="
+        ):
+            ports.check(("workers",), workers=3)
+    with pytest.raises(StackError, match=r"18102 is given twice: COUNTERSIGN_PORT_S3 \(s3\) and .*_WORKERS \+ 2"):
+        Ports(s3=18102).check(("workers",), workers=3)
+    with pytest.raises(StackError, match="3 workers need the ports up to 65536; start lower"):
+        Ports(workers=65534).check(("workers",), workers=3)
+
+
 def test_a_part_that_does_not_start_is_reported_with_its_log_and_takes_the_others_along(tmp_path: Path) -> None:
     (tmp_path / "kafka" / "data").mkdir(parents=True)
     (tmp_path / "kafka" / "data" / "meta.properties").write_text("version=1\nnode.id=7\ncluster.id=another\n")
@@ -125,6 +147,71 @@ def _check_until_it_fails(stack: Stack) -> None:
     for _ in range(50):
         stack.check()
         time.sleep(0.1)
+
+
+def test_a_worker_that_is_killed_comes_back_and_status_says_so(tmp_path: Path) -> None:
+    ports = Ports.free()
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            _command(tmp_path, *arguments),
+            env=_environ(ports),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    try:
+        up = run("up", "--parts", "kafka,topics,workers", "--workers", "2")
+        assert up.returncode == 0, up.stderr
+        for index in range(2):
+            assert f"http://127.0.0.1:{ports.workers + index}/health  ok" in up.stdout
+        pid = int((tmp_path / "pids" / "worker-1.pid").read_text())
+        os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + 90
+        while not (worker := State.read(tmp_path)["parts"]["worker-1"]).get("restarts") or worker["state"] != "ready":
+            assert time.monotonic() < until, worker
+            time.sleep(0.2)
+        assert worker["pid"] == int((tmp_path / "pids" / "worker-1.pid").read_text()) != pid
+        status = run("status")
+        assert status.returncode == 0, status.stdout
+        log = tmp_path / "logs" / "worker-1.log"
+        assert re.search(rf"restarted once, last killed by SIGKILL at \d\d:\d\d:\d\d UTC, log {log}", status.stdout)
+        assert status.stdout.count("restarted") == 1
+        assert "worker-1: killed by SIGKILL; it is started again in 1 s" in (tmp_path / "supervisor.log").read_text()
+    finally:
+        assert run("down").returncode == 0
+    assert marked(tmp_path) == []
+
+
+def test_a_part_that_dies_again_and_again_is_given_up_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "BACK_OFF_S", (0.01, 0.02))
+    monkeypatch.setattr(supervisor, "_LOOK_SECONDS", 0.01)
+    site = Site(tmp_path, Ports.free(), Keys.load(tmp_path / "secrets.json"))
+    for folder in (site.logs, site.pids):
+        folder.mkdir()
+    command = (sys.executable, "-c", "print('no luck'); raise SystemExit(3)")
+    part = Part(name="unlucky", group="workers", command=command, restart=True)
+    state, said = State(tmp_path), list[str]()
+    state.begin([("unlucky", "")], site.ports)
+    watch = Supervisor(site, {"unlucky": Run(part, site)}, state, said.append)
+    watch.start()
+    until = time.monotonic() + 60
+    while watch.cares_for("unlucky"):
+        assert time.monotonic() < until, said
+        time.sleep(0.05)
+    watch.stop()
+    why = "unlucky is not started again: it died 6 times, each time within 60 s. Mend what its log says"
+    assert watch.why_given_up("unlucky").startswith(why)
+    assert said[-1].startswith(why)
+    assert sum("ended with exit code 3; it is started again" in line for line in said) == 5
+    told = State.read(tmp_path)["parts"]["unlucky"]
+    assert (told["state"], told["restarts"], told["last_end"]) == ("died", 5, "ended with exit code 3")
+    assert (site.logs / "unlucky.log").read_text() == "no luck\n" * 6  # the log of every life
 
 
 @pytest.mark.slow
