@@ -1,0 +1,1 @@
+"""One file per contender; each a command of its own that benchmarks.registry starts."""
