@@ -57,14 +57,20 @@ setup: ## Make or refresh what all of this needs: Java, Maven, .venv/*, Kafka's 
 test: setup ## All tests, in both environments
 	@stack/test.sh
 
+.PHONY: chaos
+chaos: setup ## Kill workers and broker under load; nothing is lost, repeated or changed [FAULTS=30 SEED=s WORKERS=2 KEEP=1]
+	@$(STREAMS)/python -m tests.stack.chaos --faults $(or $(FAULTS),30) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(filter-out file,$(origin WORKERS)),--workers $(WORKERS)) $(if $(filter 1,$(KEEP)),--keep)
+
 .PHONY: check
 check: setup ## Lint, format, types
 	@$(STREAMS)/ruff check . && $(STREAMS)/ruff format --check . && $(STREAMS)/mypy
 	@echo "check: ruff and mypy are content"
 
 .PHONY: bench
-bench: setup ## Measure the kernel and the whole relay; writes .stack/bench.json (minutes)
-	@$(STREAMS)/python -m benchmarks
+bench: setup ## Measure against Quix Streams, Faust and a bare loop, 20 minutes; writes .stack/bench.json [BENCH="--only latency"]
+	@benchmarks/setup.sh
+	@$(STREAMS)/python -m benchmarks $(BENCH)
 
 .PHONY: lock
 lock: ## Compile the lock files again after a change to a requirements file [UPGRADE=1]

@@ -8,9 +8,12 @@ import yaml
 from docs.contracts.pages import NOTE, writers
 from order_fraud import events, topics
 from order_fraud.events import Event
-from order_fraud.topics import DEAD_LETTERS, Topic
+from order_fraud.topics import DEAD_LETTERS, DELIVERY_WATCH, REPLAYS, Topic
 
-DEAD_LETTER, HISTORY = "DeadLetter", "History"
+HISTORY = "History"
+RAW = {DEAD_LETTERS.name: "DeadLetter", DELIVERY_WATCH.name: "Waiting", REPLAYS.name: "Replay"}
+"""What records that are no events are called; all others of that kind are histories."""
+
 KAFKA_BINDING = "0.5.0"
 
 
@@ -59,11 +62,14 @@ def message_names(topic: Topic) -> list[str]:
     """Return the messages that a topic carries."""
     if topic.writers:
         return [cls.__name__ for cls in topic.writers]
-    return [DEAD_LETTER if topic is DEAD_LETTERS else HISTORY]
+    return [RAW.get(topic.name, HISTORY)]
 
 
 def _channel(topic: Topic) -> dict[str, Any]:
-    config: dict[str, Any] = {"cleanup.policy": [topic.config["cleanup.policy"]]}
+    config: dict[str, Any] = {
+        "cleanup.policy": [topic.config["cleanup.policy"]],
+        "max.message.bytes": topic.max_message_bytes,
+    }
     if topic.retention_ms is not None:
         config["retention.ms"] = topic.retention_ms
     return {
@@ -121,8 +127,8 @@ def _message(name: str, example: Event) -> dict[str, Any]:
 def _raw_messages() -> dict[str, Any]:
     header = {"type": "string"}
     return {
-        DEAD_LETTER: {
-            "name": DEAD_LETTER,
+        "DeadLetter": {
+            "name": "DeadLetter",
             "title": "A record that could not be used",
             "summary": "Key and value byte for byte as they came; the headers say why and from where.",
             "contentType": "application/octet-stream",
@@ -134,16 +140,28 @@ def _raw_messages() -> dict[str, Any]:
                     "topic": header | {"description": "that it stood on"},
                     "partition": header | {"description": "of that topic, decimal"},
                     "offset": header | {"description": "in that partition, decimal"},
-                    "service": header | {"description": "consumer group that refused it"},
+                    "service": header | {"description": "that refused it: fraud or delivery"},
                 },
             },
         },
         HISTORY: {
             "name": HISTORY,
             "title": "What is remembered of one entity",
-            "summary": "The fraud service's own state, an array of order_fraud.history.History; for no other reader.",
+            "summary": "The fraud service's own state, order_fraud.history.History as MessagePack, for it alone.",
+            "contentType": "application/msgpack",
+        },
+        "Waiting": {
+            "name": "Waiting",
+            "title": "An order that waits for a verdict",
+            "summary": "The delivery service's own state, order_fraud.watch.Entry as MessagePack, for it alone.",
+            "contentType": "application/msgpack",
+        },
+        "Replay": {
+            "name": "Replay",
+            "title": "A record that was sent again",
+            "summary": "Key: where it stood and where it was sent to; value: when, in UTC.",
             "contentType": "application/json",
-            "payload": {"type": "array"},
+            "payload": {"type": "object"},
         },
     }
 

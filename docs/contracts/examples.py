@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-from order_fraud import events
+from order_fraud import events, watch
 from order_fraud.delivery import on_correction, on_verdict
 from order_fraud.events import (
+    BadEvent,
     Correction,
     CorrectionRequested,
     Customer,
@@ -16,9 +17,9 @@ from order_fraud.events import (
     NoFraudDetected,
     Order,
     PossibleFraud,
+    VerdictOverdue,
 )
-from order_fraud.history import History
-from order_fraud.relay import ROUTE, receive, step
+from order_fraud.relay import ROUTE, Shelf, receive, step
 from order_fraud.scorecard_v1 import SCORECARD
 
 _SIGN_UP = datetime(2015, 2, 24, 22, 55, 49, tzinfo=UTC)
@@ -44,6 +45,7 @@ def examples() -> dict[str, Event]:
         on_verdict(honest),
         on_verdict(hasty),
         recall,
+        _overdue(hasty.time),
         _finding(hasty),
         correction,
     ]
@@ -85,7 +87,7 @@ def _order(customer_id: str, time: datetime) -> NewOrder:
 
 def _judged(customer_id: str, signed_up: datetime, ordered: datetime) -> Event:
     """Send a sign-up and an order through all hops, record by record, as the stream does."""
-    histories: dict[str, dict[str, History]] = {hop.reads.name: {} for hop in ROUTE}
+    histories = {hop.reads.name: Shelf() for hop in ROUTE}
     hops = {hop.reads.name: hop for hop in ROUTE}
     last: Event | None = None
     for event in (_sign_up(customer_id, signed_up), _order(customer_id, ordered)):
@@ -100,6 +102,20 @@ def _judged(customer_id: str, signed_up: datetime, ordered: datetime) -> Event:
     if last is None:
         raise LookupError("the relay gave nothing")
     return last
+
+
+def _overdue(time: datetime) -> VerdictOverdue:
+    """Refuse an order for its currency, and let it wait for a minute."""
+    order = _order("22059", time)
+    value = events.encode(order).replace(b'"USD"', b'"usd"')
+    memory: dict[str, watch.Entry] = {}
+    watch.came_in(memory, [(b"22059", value, 17, int(time.timestamp() * 1000) + 250)], now=0)
+    try:
+        events.decode(value)
+    except BadEvent as error:
+        watch.refused(memory, value, 17, str(error), now=10)
+    (overdue,) = watch.look(memory, 2, now=60_001, since=0, longer_than_s=60.0).overdue
+    return overdue
 
 
 def _finding(held: PossibleFraud) -> FindingRaised:
