@@ -307,7 +307,13 @@ def test_down_finds_what_a_killed_supervisor_has_left(tmp_path: Path) -> None:
 
 def test_ctrl_c_in_the_foreground_leaves_nothing_behind(tmp_path: Path) -> None:
     command = _command(tmp_path, "up", "--parts", "kafka,s3", "--foreground")
-    with subprocess.Popen(command, env=_environ(Ports.free()), cwd=ROOT, start_new_session=True) as process:
+
+    def hear_ctrl_c() -> None:  # whoever started the tests in the background had it ignored, which is inherited
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        command, env=_environ(Ports.free()), cwd=ROOT, start_new_session=True, preexec_fn=hear_ctrl_c
+    ) as process:
         deadline = time.monotonic() + 30
         while len(marked(tmp_path)) < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
