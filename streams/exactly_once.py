@@ -4,8 +4,9 @@
     Step 2  add      the outputs and dead letters of each batch, sent while the next agent works
     Step 3  commit   the changelogs of all state that changed, then the input offsets, then the transaction
 
-The consumer's group metadata goes with the offsets, so the broker refuses a worker that the group has given up on: a
-zombie can never commit. All methods block and must be called from one thread.
+The group's metadata of the assignment goes with the offsets, so the broker refuses a worker that the group has given up
+on, or that has given the partitions away since: a zombie can never commit. All methods block and must be called from
+one thread.
 """
 
 import logging
@@ -99,7 +100,7 @@ class ExactlyOnce:
             for state in states:
                 send_changes(self._producer, state)
             offsets = [TopicPartition(batch.topic, batch.partition, batch.next_offset) for batch in batches]
-            group = self._poller.consumer.consumer_group_metadata()
+            group = self._poller.membership
             self._retry(self._producer.send_offsets_to_transaction, offsets, group, SERVICE_TIMEOUT_S)
             self._retry(self._producer.commit_transaction, SERVICE_TIMEOUT_S)
         except KafkaException as error:

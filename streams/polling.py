@@ -54,6 +54,8 @@ class Poller:
         self._held: list[Message] = []
         self._changed = False
         self._fatal: KafkaError | None = None
+        self._joined: Any = None
+        self._membership: Any = None
         self.consumer = Consumer(_config(settings) | {"error_cb": self.on_error})
 
     def start(self, topics: Iterable[str]) -> None:
@@ -87,8 +89,29 @@ class Poller:
             poll.assigned = set(self._assignment)
             self._next = self._stable_offsets(poll.assigned)
             self._ends = {}
+            self._membership = self._joined
         poll.batches = self._group(messages)
         return poll
+
+    @property
+    def moved(self) -> bool:
+        """Whether partitions moved since the last poll: what it brought may be another worker's by now."""
+        return self._changed
+
+    @property
+    def membership(self) -> Any:
+        """The group's metadata of the assignment in which the last poll was made, for the offsets of its transaction.
+
+        Not as they are by now: a rebalance that is served between poll and commit, while histories are read back, makes
+        this worker a member of a later generation, in whose name the broker would take offsets of partitions that it
+        has given away.
+
+        Raises:
+            KafkaException: the group has assigned nothing yet.
+        """
+        if self._membership is None:
+            raise KafkaException(KafkaError(KafkaError._STATE, "no partitions were assigned, so none can be committed"))
+        return self._membership
 
     def check(self) -> None:
         """Do nothing, as long as all is well.
@@ -184,6 +207,7 @@ class Poller:
 
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assignment |= {(found.topic, found.partition) for found in partitions}
+        self._joined = self.consumer.consumer_group_metadata()
         self._changed = True
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -77,7 +77,8 @@ class Consumer(WithoutFaustOffsets):
             poll: Poll = await self._call(self._poller.poll)
             if poll.assigned is not None:
                 await self._rebalance(poll)
-            if poll.batches and not self._is_over():  # it may be since the poll began; what was polled comes again
+            # Since the poll it may be over, or partitions may have moved once more: what was polled comes again.
+            if poll.batches and not self._is_over() and not self._poller.moved:
                 await self._pass_on(poll.batches)
             if self.loop.time() >= self._next_tick:
                 await self._tick()

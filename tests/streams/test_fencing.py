@@ -1,11 +1,13 @@
-"""A worker whose name another one has taken can never commit."""
+"""A worker whose name, or whose partitions, another one has taken can never commit."""
+
+import time
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Producer
 
 from order_fraud import topics
 from streams.batch import Batch
-from streams.exactly_once import ExactlyOnce
+from streams.exactly_once import Aborted, ExactlyOnce
 from streams.polling import Poller
 from streams.settings import Settings
 from tests.streams.witness import read
@@ -16,6 +18,8 @@ def test_a_predecessor_of_the_same_name_can_never_commit(bootstrap: str, sent: b
     """The zombie: it has a batch in hand, its outputs perhaps sent already, when its successor starts."""
     settings = Settings(bootstrap=bootstrap, group="zombies", instance="one")
     pollers = [Poller(settings), Poller(settings)]
+    for poller in pollers:  # nobody assigns anything here: it is the name alone that must fence
+        poller._membership = poller.consumer.consumer_group_metadata()
     zombie, successor = (ExactlyOnce(settings, poller) for poller in pollers)
     zombie.start()
     batch = Batch(topics.RELAY_BY_IP.name, 0, [], next_offset=1)
@@ -33,3 +37,53 @@ def test_a_predecessor_of_the_same_name_can_never_commit(bootstrap: str, sent: b
     assert all(message.value() != b"written by a zombie" for message in read(bootstrap, topics.FRAUD_VERDICTS))
     for poller in pollers:
         poller.close()
+
+
+class Member:
+    """As much of a worker as belongs to the group: it polls, and commits what it has in hand when it is told to."""
+
+    def __init__(self, bootstrap: str, instance: str) -> None:
+        settings = Settings(bootstrap=bootstrap, group="moved", instance=instance)
+        self.poller = Poller(settings)
+        self.committing = ExactlyOnce(settings, self.poller)
+        self.committing.start()
+        self.poller.start([topics.RELAY_BY_IP.name])
+        self.in_hand: dict[int, Batch] = {}
+
+    def poll(self) -> None:
+        self.in_hand |= {batch.partition: batch for batch in self.poller.poll().batches}
+
+    def commit(self, word: bytes) -> None:
+        batches = list(self.in_hand.values())
+        for batch in batches:
+            batch.send(topics.FRAUD_VERDICTS.name, "moved", word, 0)
+        self.committing.begin(batches)
+        for batch in batches:
+            self.committing.add(batch)
+        self.committing.commit()
+
+
+def test_what_was_polled_before_the_partitions_moved_can_never_be_committed(bootstrap: str) -> None:
+    """Histories are read back while a batch is in hand; the group may give its partition away meanwhile."""
+    producer = Producer({"bootstrap.servers": bootstrap})
+    for partition in range(topics.RELAY_BY_IP.partitions):
+        producer.produce(topics.RELAY_BY_IP.name, b"moved", b"k", partition)
+    producer.flush()
+    until = time.monotonic() + 120
+    first = Member(bootstrap, "one")
+    while len(first.in_hand) < topics.RELAY_BY_IP.partitions:
+        first.poll()
+        assert time.monotonic() < until
+    second = Member(bootstrap, "two")
+    while not second.in_hand:
+        first.poller.keep_alive()  # as it does while it restores
+        second.poll()
+        assert time.monotonic() < until
+    assert first.poller.moved
+    second.commit(b"by the new owner")
+    with pytest.raises(Aborted):
+        first.commit(b"by the former owner")
+    said = [message.value() for message in read(bootstrap, topics.FRAUD_VERDICTS) if message.key() == b"moved"]
+    assert set(said) == {b"by the new owner"}
+    for member in (first, second):
+        member.poller.close()
