@@ -1,4 +1,4 @@
-"""Write docs/events.md, docs/asyncapi.yaml and docs/signals.md from the code that they describe.
+"""Write docs/events.md, asyncapi.yaml, signals.md and scorecard.schema.json from the code that they describe.
 
 Run it in .venv/streams after a change to plugins/order_fraud; the tests fail until the files say what the code says.
 """
@@ -12,7 +12,7 @@ sys.path[:0] = [str(DOCS.parent), str(DOCS.parent / "plugins")]
 
 from docs.contracts.asyncapi import asyncapi_page  # noqa: E402 - the path comes first
 from docs.contracts.examples import examples  # noqa: E402
-from docs.contracts.pages import events_page, signals_page  # noqa: E402
+from docs.contracts.pages import events_page, scorecard_schema, signals_page  # noqa: E402
 
 
 def pages() -> dict[Path, str]:
@@ -22,6 +22,7 @@ def pages() -> dict[Path, str]:
         DOCS / "events.md": events_page(made),
         DOCS / "asyncapi.yaml": asyncapi_page(made),
         DOCS / "signals.md": signals_page(),
+        DOCS / "scorecard.schema.json": scorecard_schema(),
     }
 
 
@@ -36,7 +37,7 @@ def main() -> int:
             path.write_text(pages()[path])
         print(f"docs/{path.name}: {'out of date: run python docs/generate.py' if check else 'written'}")
     if not stale:
-        print("events.md, asyncapi.yaml and signals.md say what the code says")
+        print("the pages say what the code says")
     return int(check and bool(stale))
 
 

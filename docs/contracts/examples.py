@@ -5,22 +5,29 @@ from datetime import UTC, datetime, timedelta
 from order_fraud import events, watch
 from order_fraud.delivery import on_correction, on_verdict
 from order_fraud.events import (
+    Activation,
     BadEvent,
+    ChargebackOpened,
     Correction,
     CorrectionRequested,
     Customer,
     Event,
+    Feedback,
     Finding,
     FindingRaised,
+    FraudCleared,
+    FraudConfirmed,
     NewCustomer,
     NewOrder,
     NoFraudDetected,
     Order,
+    PolicyActivated,
+    PolicyPublished,
     PossibleFraud,
     VerdictOverdue,
 )
 from order_fraud.relay import ROUTE, Shelf, receive, step
-from order_fraud.scorecard_v1 import SCORECARD
+from scorecards import PANEL, SCORECARD
 
 _SIGN_UP = datetime(2015, 2, 24, 22, 55, 49, tzinfo=UTC)
 
@@ -42,6 +49,8 @@ def examples() -> dict[str, Event]:
         _order("22058", honest.time),
         honest,
         hasty,
+        *(_feedback(kind, hasty) for kind in (FraudConfirmed, FraudCleared, ChargebackOpened)),
+        *_policy(),
         on_verdict(honest),
         on_verdict(hasty),
         recall,
@@ -95,13 +104,51 @@ def _judged(customer_id: str, signed_up: datetime, ordered: datetime) -> Event:
         while topic in hops:
             hop = hops[topic]
             came = receive(hop, key.encode(), events.encode(last))
-            onward = step(hop, histories[topic], came, SCORECARD)
+            onward = step(hop, histories[topic], came, PANEL)
             if onward is None:
                 break
             topic, key, last = onward.topic.name, onward.key, onward.event
     if last is None:
         raise LookupError("the relay gave nothing")
     return last
+
+
+def _feedback(kind: type[FraudConfirmed | FraudCleared | ChargebackOpened], held: PossibleFraud) -> Event:
+    """Say of the hasty order what it was, some weeks later."""
+    prefix, by = {
+        FraudConfirmed: ("fraud-confirmed", "review/anna"),
+        FraudCleared: ("fraud-cleared", "review/anna"),
+        ChargebackOpened: ("chargeback", "dp_1MtJUT2eZvKYlo2CNaw2HvEv"),
+    }[kind]
+    order = _order(held.data.customer_id, held.time).data
+    return kind(
+        id=f"{prefix}/{order.order_id}",
+        source="/payments" if kind is ChargebackOpened else "/review",
+        subject=order.order_id,
+        time=held.time + timedelta(days=20),
+        data=Feedback(
+            order_id=order.order_id,
+            customer_id=order.customer_id,
+            device_id=order.device_id,
+            ip=order.ip,
+            amount=order.amount,
+            currency=order.currency,
+            by=by,
+        ),
+    )
+
+
+def _policy() -> tuple[PolicyPublished, PolicyActivated]:
+    version, time = SCORECARD.version, datetime(2015, 1, 1, tzinfo=UTC)
+    published = PolicyPublished(id=f"policy/{version}", source="/policy", subject=version, time=time, data=SCORECARD)
+    activated = PolicyActivated(
+        id=f"activation/{version}/2015-01-01T00:00:00Z",
+        source="/policy",
+        subject=version,
+        time=time,
+        data=Activation(active=version, owner="countersign", reason="the first"),
+    )
+    return published, activated
 
 
 def _overdue(time: datetime) -> VerdictOverdue:

@@ -1,11 +1,13 @@
-"""docs/events.md and docs/signals.md."""
+"""docs/events.md, docs/signals.md and docs/scorecard.schema.json."""
 
+import json
 from typing import Any
 
 import msgspec
 
 from order_fraud import events, signals, topics
 from order_fraud.events import Event
+from order_fraud.scorecard import Scorecard
 from order_fraud.topics import Topic
 
 NOTE = "<!-- Made by `python docs/generate.py` from {source}. Change it there. -->\n"
@@ -50,16 +52,23 @@ def signals_page() -> str:
         "",
         _text(signals.__doc__),
         "",
-        "| signal | of | unit | meaning | how |",
-        "|---|---|---|---|---|",
+        "| signal | of | unit | meaning | how | what it costs |",
+        "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| `{one.name}` | {', '.join(one.entities)} | {one.unit} | {one.meaning} | `{_cell(one.formula)}` |"
+        f"| `{one.name}` | {', '.join(one.entities)} | {one.unit} | {one.meaning} | `{_cell(one.formula)}` "
+        f"| {one.cost} |"
         for one in signals.CATALOGUE
     ]
     names = "\n".join(f"- `{name}`" for name in sorted(signals.NAMES))
     lines += ["", f"All {len(signals.NAMES)} names as they stand on an order:", "", names]
     return "\n".join(lines) + "\n"
+
+
+def scorecard_schema() -> str:
+    """Return docs/scorecard.schema.json: what a scorecard may hold, for editors and other tools."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Countersign scorecard"}
+    return json.dumps(schema | msgspec.json.schema(Scorecard), indent=2) + "\n"
 
 
 def kept(topic: Topic) -> str:

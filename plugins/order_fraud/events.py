@@ -7,11 +7,15 @@
 Source of the envelope: CloudEvents 1.0.2, "JSON Event Format", section 3 (structured content mode).
 """
 
+import re
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
+from order_fraud.scorecard import Scorecard
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=200, description="an opaque id of the source system")]
 CustomerId = Annotated[Identifier, Meta(description="the shop's id of the customer")]
@@ -22,6 +26,13 @@ EventId = Annotated[str, Meta(min_length=1, max_length=300, description="determi
 Subject = Annotated[str, Meta(min_length=1, max_length=300, description="id of the matter: the customer or the order")]
 Source = Annotated[str, Meta(min_length=1, max_length=200, description="the service that made the event, e.g. /shop")]
 Time = Annotated[datetime, Meta(tz=True, description="business time in UTC, from the year 2000 to 2099")]
+CardId = Annotated[Identifier, Meta(description="fingerprint of the card by the payment provider, never its number")]
+EmailDomain = Annotated[Identifier, Meta(description="what follows the @, in lower case")]
+AddressId = Annotated[Identifier, Meta(description="the shop's fingerprint of the shipping address, never the address")]
+Country = Annotated[
+    str,
+    Meta(min_length=2, max_length=60, description="country as the sender names it, the same name everywhere"),
+]
 Label = Annotated[str, Meta(max_length=200, description="a word of the source system, for people only")]
 MinorUnits = Annotated[
     int, Meta(ge=0, le=10**12, description="money in minor units of the currency (cents), at most 10^12")
@@ -36,6 +47,8 @@ Currency = Annotated[
         extra_json_schema={"pattern": "^[A-Z]{3}$"},
     ),
 ]
+UtcOffset = Annotated[int, Meta(ge=-840, le=840, description="minutes east of UTC where the customer is")]
+Outcome = Literal["clear", "review", "block"]
 Points = Annotated[int, Meta(description="points of the scorecard: more means more like fraud")]
 CauseId = Annotated[str, Meta(description="id of the event that this one answers")]
 Sentence = Annotated[str, Meta(description="a plain sentence with the numbers in it")]
@@ -69,7 +82,11 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     customer_id: CustomerId
     device_id: DeviceId | None = None
     ip: Ip | None = None
-    channel: Label | None = None
+    email_domain: EmailDomain | None = None
+    country: Annotated[Country | None, Meta(description="where the customer says to live")] = None
+    channel: Annotated[
+        Label | None, Meta(description="what brought the customer, a word of the source system; `Direct` is nobody")
+    ] = None
     browser: Label | None = None
 
 
@@ -82,7 +99,27 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     currency: Currency
     device_id: DeviceId | None = None
     ip: Ip | None = None
+    card: CardId | None = None
+    email_domain: EmailDomain | None = None
+    address: AddressId | None = None
+    ip_country: Annotated[Country | None, Meta(description="country of the ip by the sender's range table")] = None
+    utc_offset_min: UtcOffset | None = None
     signals: Signals = {}
+
+
+class Feedback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What an order turned out to be, with the entities it came from, so that each of them can learn of it."""
+
+    order_id: OrderId
+    customer_id: CustomerId
+    device_id: DeviceId | None = None
+    ip: Ip | None = None
+    card: CardId | None = None
+    email_domain: EmailDomain | None = None
+    address: AddressId | None = None
+    amount: MinorUnits | None = None
+    currency: Currency | None = None
+    by: Annotated[Label | None, Meta(description="who says so: a reviewer, or the provider's id of the dispute")] = None
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -93,7 +130,15 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     text: Sentence
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Shadow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a scorecard that is on trial would have said; without any effect."""
+
+    scorecard_version: Annotated[str, Meta(description="of the scorecard on trial")]
+    outcome: Annotated[Outcome, Meta(description="what it would have said")]
+    score: Points
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A decision with everything it was made from, so that it can be re-derived from itself alone."""
 
     order_id: OrderId
@@ -104,6 +149,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reasons: Annotated[tuple[Reason, ...], Meta(description="all that fired, in the scorecard's order")]
     signals: Signals
     scorecard_version: Annotated[str, Meta(description="of the scorecard that judged")]
+    outcome: Annotated[Outcome, Meta(description="clear ships; review waits for a person; block is not to ship")]
+    priority: Annotated[
+        int, Meta(ge=0, le=100, description="the lowest number is looked at first; 0 if nothing waits")
+    ] = 0
+    shadows: Annotated[tuple[Shadow, ...], Meta(description="what scorecards on trial would have said")] = ()
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -150,6 +200,15 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True):
     remedy: Annotated[Remedy, Meta(description="what is to be done")]
 
 
+class Activation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which scorecards judge: one with effect, others on trial beside it."""
+
+    active: Annotated[str, Meta(min_length=1, max_length=64, description="version of the scorecard that judges")]
+    shadows: Annotated[tuple[str, ...], Meta(max_length=4, description="versions on trial")] = ()
+    owner: Annotated[str, Meta(min_length=1, max_length=200, description="who answers for the change")]
+    reason: Annotated[str, Meta(min_length=1, max_length=2000, description="why, for people")]
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
     """The CloudEvents envelope; ``type`` is the name of the subclass."""
 
@@ -182,6 +241,38 @@ class NoFraudDetected(Event, frozen=True, tag=True):
     """The order is cleared: the only event on which delivery goes on. ``time`` is the order's."""
 
     data: Verdict
+
+
+class FraudConfirmed(Event, frozen=True, tag=True):
+    """A person found the order to be fraud. ``subject`` is the order id, ``time`` the moment of finding out."""
+
+    data: Feedback
+
+
+class FraudCleared(Event, frozen=True, tag=True):
+    """A person found the order to be honest; takes back what was confirmed before. ``time`` is when."""
+
+    data: Feedback
+
+
+class ChargebackOpened(Event, frozen=True, tag=True):
+    """The cardholder's bank takes the money back. ``time`` is when the dispute was opened."""
+
+    data: Feedback
+
+
+class PolicyPublished(Event, frozen=True, tag=True):
+    """A scorecard was published; it judges nothing until it is made active or put on trial. ``subject`` is its version,
+    ``time`` when it was published.
+    """
+
+    data: Scorecard
+
+
+class PolicyActivated(Event, frozen=True, tag=True):
+    """From now on this scorecard judges, and these are on trial beside it. ``subject`` is the active version."""
+
+    data: Activation
 
 
 class DeliveryReleased(Event, frozen=True, tag=True):
@@ -227,6 +318,11 @@ AnyEvent = (
     | NewOrder
     | PossibleFraud
     | NoFraudDetected
+    | FraudConfirmed
+    | FraudCleared
+    | ChargebackOpened
+    | PolicyPublished
+    | PolicyActivated
     | DeliveryReleased
     | DeliveryHeld
     | DeliveryCancelled
@@ -255,6 +351,15 @@ MAX_OPENED = 256
 very deep, the parser runs into the interpreter's recursion limit, which is not the same in every build, so that both
 halves could disagree on what is an event. A short one cannot nest that deep, and counting costs the hot path 3 %."""
 
+MAX_POLICY_BYTES = 900 * 1024
+"""Longest record of a policy, which may hold thousands of list entries: what its topic takes, with room for headers."""
+
+MAX_POLICY_DEPTH = 32
+"""Objects and arrays within each other in a policy's record; a scorecard needs six."""
+
+_POLICY = b'{"type":"Policy'
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
 
 class BadEvent(ValueError):
     """The bytes are not an event of ours; the message names the field and what is wrong with it."""
@@ -274,10 +379,8 @@ def decode(value: bytes | None) -> AnyEvent:
     """
     if not value:
         raise BadEvent("the record has no value")
-    if len(value) > MAX_BYTES:
-        raise BadEvent(f"the record has {len(value)} bytes, more than {MAX_BYTES}")
-    if len(value) > SHORT_BYTES and (opened := value.count(b"{") + value.count(b"[")) > MAX_OPENED:
-        raise BadEvent(f"the record opens {opened} objects and arrays, more than {MAX_OPENED}")
+    if len(value) > MAX_BYTES or (len(value) > SHORT_BYTES and value.count(b"{") + value.count(b"[") > MAX_OPENED):
+        _refuse_bulk(value)
     try:
         event = _decoder.decode(value)
     except UnicodeDecodeError as error:
@@ -293,6 +396,23 @@ def decode(value: bytes | None) -> AnyEvent:
     if currency is not None and not (currency.isascii() and currency.isalpha() and currency.isupper()):
         raise BadEvent(f"currency {currency!r} is not three capital letters - at `$.data.currency`")
     return event
+
+
+def _refuse_bulk(value: bytes) -> None:
+    """Let pass a policy, which is long for a good reason.
+
+    Raises:
+        BadEvent: it is none, or longer or nested deeper than any policy.
+    """
+    most = MAX_POLICY_BYTES if value.startswith(_POLICY) else MAX_BYTES
+    if len(value) > most:
+        raise BadEvent(f"the record has {len(value)} bytes, more than {most}")
+    if most == MAX_BYTES:
+        opened = value.count(b"{") + value.count(b"[")
+        raise BadEvent(f"the record opens {opened} objects and arrays, more than {MAX_OPENED}")
+    steps = (1 if byte in b"{[" else -1 for byte in _STRING.sub(b"", value) if byte in b"{[]}")
+    if max(accumulate(steps)) > MAX_POLICY_DEPTH:
+        raise BadEvent(f"the record nests objects and arrays deeper than {MAX_POLICY_DEPTH}")
 
 
 def _not_utf8(value: bytes, error: UnicodeDecodeError) -> str:

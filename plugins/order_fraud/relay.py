@@ -1,7 +1,8 @@
 """The order's way: customer -> device -> ip -> verdict, one code for every hop.
 
 Each hop owns the histories of its entity, stamps its signals on the order and passes it on. The hop after which no
-entity is left judges. A sign-up travels the same way, changes histories, and ends after its last entity.
+entity is left judges. Sign-ups, and word of what an order turned out to be, travel the same way, change histories, and
+end after their last entity.
 """
 
 from collections.abc import Callable
@@ -15,17 +16,26 @@ from order_fraud import topics
 from order_fraud.events import (
     AnyEvent,
     BadEvent,
+    ChargebackOpened,
+    Customer,
+    Feedback,
+    FraudCleared,
+    FraudConfirmed,
     NewCustomer,
     NewOrder,
     NoFraudDetected,
     Order,
     PossibleFraud,
+    Shadow,
     Verdict,
     decode,
 )
-from order_fraud.history import DAY_MS, EXPIRY_MS, History, advance
-from order_fraud.scorecard import Scorecard, judge
+from order_fraud.history import DAY_MS, EXPIRY_MS, History, advance, learn
+from order_fraud.judge import Judge, Panel
 from order_fraud.topics import Topic
+
+Relayed = NewCustomer | NewOrder | FraudConfirmed | FraudCleared | ChargebackOpened
+"""What travels the relay."""
 
 SOURCE = "/fraud"
 AHEAD_MS = DAY_MS
@@ -45,7 +55,7 @@ class Hop:
     """One station of the relay.
 
     Attributes:
-        entity: whose histories it owns: ``customer``, ``device`` or ``ip``.
+        entity: whose histories it owns: ``customer``, ``device``, ``ip`` …
         reads: the one topic that it reads; its offset order is all that the hop knows.
         changelog: where its histories are kept, partition for partition beside ``reads``.
         key_of: the entity's id in an event's data, None where the event has no such entity.
@@ -56,23 +66,48 @@ class Hop:
     entity: str
     reads: Topic
     changelog: Topic
-    key_of: Callable[[NewCustomer | NewOrder], str | None]
+    key_of: Callable[[Relayed], str | None]
     later: "tuple[Hop, ...]" = ()
     first: bool = False
 
 
-_IP = Hop("ip", topics.RELAY_BY_IP, topics.HISTORY_IP, lambda event: event.data.ip)
-_DEVICE = Hop("device", topics.RELAY_BY_DEVICE, topics.HISTORY_DEVICE, lambda event: event.data.device_id, (_IP,))
+def _address(event: Relayed) -> str | None:
+    data = event.data
+    return None if type(data) is Customer else data.address  # type: ignore[union-attr]
+
+
+def _card(event: Relayed) -> str | None:
+    data = event.data
+    return None if type(data) is Customer else data.card  # type: ignore[union-attr]
+
+
+_ADDRESS = Hop("address", topics.RELAY_BY_ADDRESS, topics.HISTORY_ADDRESS, _address)
+_EMAIL = Hop(
+    "email_domain",
+    topics.RELAY_BY_EMAIL_DOMAIN,
+    topics.HISTORY_EMAIL_DOMAIN,
+    lambda event: event.data.email_domain,
+    (_ADDRESS,),
+)
+_CARD = Hop("card", topics.RELAY_BY_CARD, topics.HISTORY_CARD, _card, (_EMAIL, _ADDRESS))
+_IP = Hop("ip", topics.RELAY_BY_IP, topics.HISTORY_IP, lambda event: event.data.ip, (_CARD, _EMAIL, _ADDRESS))
+_DEVICE = Hop(
+    "device",
+    topics.RELAY_BY_DEVICE,
+    topics.HISTORY_DEVICE,
+    lambda event: event.data.device_id,
+    (_IP, _CARD, _EMAIL, _ADDRESS),
+)
 _CUSTOMER = Hop(
     "customer",
     topics.CUSTOMER_EVENTS,
     topics.HISTORY_CUSTOMER,
     lambda event: event.data.customer_id,
-    (_DEVICE, _IP),
+    (_DEVICE, _IP, _CARD, _EMAIL, _ADDRESS),
     first=True,
 )
 
-ROUTE: tuple[Hop, ...] = (_CUSTOMER, _DEVICE, _IP)
+ROUTE: tuple[Hop, ...] = (_CUSTOMER, _DEVICE, _IP, _CARD, _EMAIL, _ADDRESS)
 """The hops in their order. Every event starts at the first; a hop whose entity an event lacks is left out."""
 
 
@@ -102,10 +137,10 @@ class Onward(msgspec.Struct, frozen=True, gc=False):
 
     topic: Topic
     key: str
-    event: NewCustomer | NewOrder | PossibleFraud | NoFraudDetected
+    event: Relayed | PossibleFraud | NoFraudDetected
 
 
-def receive(hop: Hop, key: bytes | None, value: bytes | None, appended: int | None = None) -> NewCustomer | NewOrder:
+def receive(hop: Hop, key: bytes | None, value: bytes | None, appended: int | None = None) -> Relayed:
     """Return the event that a record of the hop's topic holds.
 
     Args:
@@ -123,7 +158,7 @@ def receive(hop: Hop, key: bytes | None, value: bytes | None, appended: int | No
     kind = _KINDS.get(type(event))
     if kind is None:
         raise Unusable(f"{type(event).__name__} has no business on {hop.reads.name}")
-    relayed = cast(NewCustomer | NewOrder, event)
+    relayed = cast(Relayed, event)
     prefix, field = kind
     name = getattr(relayed.data, field)
     if relayed.subject != name or relayed.id != prefix + name:
@@ -139,19 +174,25 @@ def receive(hop: Hop, key: bytes | None, value: bytes | None, appended: int | No
     return relayed
 
 
-_KINDS = {NewOrder: ("order/", "order_id"), NewCustomer: ("customer/", "customer_id")}
+_KINDS: dict[type, tuple[str, str]] = {
+    NewOrder: ("order/", "order_id"),
+    NewCustomer: ("customer/", "customer_id"),
+    FraudConfirmed: ("fraud-confirmed/", "order_id"),
+    FraudCleared: ("fraud-cleared/", "order_id"),
+    ChargebackOpened: ("chargeback/", "order_id"),
+}
 """How the id of a relayed event begins, and which field of its data ends it."""
 
 
-def _refuse_two_names(event: NewCustomer | NewOrder, prefix: str, name: str) -> NoReturn:
+def _refuse_two_names(event: Relayed, prefix: str, name: str) -> NoReturn:
     """Repeats are known by order id, answers are matched by event id: an event must not have two names."""
-    said = f"{event.id} is about {prefix.removesuffix('/')} {name!r}"
+    said = f"{event.id} is about {'customer' if prefix == 'customer/' else 'order'} {name!r}"
     if event.subject != name:
         raise Unusable(f"{said}, but its subject is {event.subject!r} - at `$.subject`")
     raise Unusable(f"{said}, so its id must be {prefix}{name} - at `$.id`")
 
 
-def _refuse_future(event: NewCustomer | NewOrder, appended: int) -> NoReturn:
+def _refuse_future(event: Relayed, appended: int) -> NoReturn:
     """Refuse what would freeze its entities' counters, and make all others look forgotten."""
     try:
         sent = (_EPOCH + appended * _MILLISECOND).isoformat()
@@ -163,17 +204,17 @@ def _refuse_future(event: NewCustomer | NewOrder, appended: int) -> NoReturn:
     )
 
 
-def step(hop: Hop, histories: Histories, event: NewCustomer | NewOrder, scorecard: Scorecard) -> Onward | None:
+def step(hop: Hop, histories: Histories, event: Relayed, panel: Panel) -> Onward | None:
     """Let one event pass one hop.
 
     Args:
         hop: the station.
         histories: its histories by entity id; the event's entity is advanced in place.
         event: taken over: the hop stamps its signals on the event itself.
-        scorecard: judges the order if no hop is left.
+        panel: judges the order if no hop is left.
 
     Returns:
-        What goes on, or None for a sign-up after its last hop.
+        What goes on, or None for what is no order after its last hop.
 
     Raises:
         Unusable: an order or a sign-up that this customer's history has seen before. Histories stay as they were.
@@ -193,37 +234,41 @@ def step(hop: Hop, histories: Histories, event: NewCustomer | NewOrder, scorecar
             _refuse_repeat(history, event)
     histories.latest = latest
     data = event.data
-    histories[entity_id], signals = advance(hop.entity, history, time, data, latest)
+    if type(data) is Feedback:
+        histories[entity_id] = learn(history, time, data.order_id, type(event) is not FraudCleared, latest)
+        return _onward(hop, event, time, panel)
+    histories[entity_id], signals = advance(hop.entity, history, time, cast(Customer | Order, data), latest)
     if type(data) is Order:
         if hop.first:
             data.signals.clear()  # whatever the sender wrote there: signals are ours alone
         data.signals.update(signals)
-    return _onward(hop, event, scorecard)
+    return _onward(hop, event, time, panel)
 
 
-def _onward(hop: Hop, event: NewCustomer | NewOrder, scorecard: Scorecard) -> Onward | None:
+def _onward(hop: Hop, event: Relayed, time: int, panel: Panel) -> Onward | None:
     for later in hop.later:
         key = later.key_of(event)
         if key is not None:
             return Onward(later.reads, key, event)
     if type(event) is NewOrder:
-        return Onward(topics.FRAUD_VERDICTS, event.data.customer_id, verdict(event, event.data, scorecard))
+        return Onward(topics.FRAUD_VERDICTS, event.data.customer_id, verdict(event, event.data, time, panel))
     return None
 
 
-def _refuse_repeat(history: History, event: NewCustomer | NewOrder) -> None:
+def _refuse_repeat(history: History, event: Relayed) -> None:
     if isinstance(event, NewOrder):
         if event.data.order_id in history.recent:
             raise Unusable(f"{event.id} is a repeat: this customer's history has that order already")
-    elif history.signed_up is not None:
+    elif isinstance(event, NewCustomer) and history.signed_up is not None:
         raise Unusable(f"{event.id} is a repeat: this customer has signed up already")
 
 
-def verdict(event: NewOrder, order: Order, scorecard: Scorecard) -> PossibleFraud | NoFraudDetected:
-    """Return the verdict on an order from the signals stamped on it; its ``time`` is the order's."""
-    judgement = judge(order.signals, scorecard)
-    outcome = PossibleFraud if judgement.possible_fraud else NoFraudDetected
-    return outcome(
+def verdict(event: NewOrder, order: Order, time: int, panel: Panel) -> PossibleFraud | NoFraudDetected:
+    """Return the verdict on an order from the signals stamped on it; its ``time`` is the order's (``time`` in ms)."""
+    judge = panel.active
+    judgement = judge(order, time)
+    kind = NoFraudDetected if judgement.outcome == "clear" else PossibleFraud
+    return kind(
         id=f"verdict/{order.order_id}",
         source=SOURCE,
         subject=order.order_id,
@@ -236,6 +281,14 @@ def verdict(event: NewOrder, order: Order, scorecard: Scorecard) -> PossibleFrau
             score=judgement.score,
             reasons=judgement.reasons,
             signals=order.signals,
-            scorecard_version=scorecard.version,
+            scorecard_version=judge.version,
+            outcome=judgement.outcome,
+            priority=judgement.priority,
+            shadows=tuple([_on_trial(shadow, order, time) for shadow in panel.shadows]),
         ),
     )
+
+
+def _on_trial(judge: Judge, order: Order, time: int) -> Shadow:
+    judgement = judge(order, time)
+    return Shadow(scorecard_version=judge.version, outcome=judgement.outcome, score=judgement.score)

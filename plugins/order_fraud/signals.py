@@ -1,6 +1,6 @@
-"""The catalogue of signals: what each number on an order means, in which unit, and how it is made.
+"""The catalogue of signals: what each number on an order means, in which unit, how it is made and what it costs.
 
-Entities are prefixes: ``device.orders_1h`` is the signal ``orders_1h`` of the device.
+Entities are prefixes: ``device.orders_1h`` is the signal ``orders_1h`` of the device. ``order`` is the order itself.
 
 ``age`` in a formula is counted at the latest event that the entity has seen, the order in hand included. For an order
 in time that is the order itself. A late order therefore sees the entity as it stands when the order arrives: it weighs
@@ -9,7 +9,8 @@ in with the little that it is worth by then, and orders dated after it, which ca
 
 from typing import NamedTuple
 
-CUSTOMER, DEVICE, IP = "customer", "device", "ip"
+ORDER, CUSTOMER, DEVICE, IP = "order", "customer", "device", "ip"
+CARD, EMAIL_DOMAIN, ADDRESS = "card", "email_domain", "address"
 
 
 class Signal(NamedTuple):
@@ -21,6 +22,7 @@ class Signal(NamedTuple):
         unit: of the number.
         meaning: in one sentence.
         formula: in the terms of :mod:`order_fraud.history`.
+        cost: what it keeps in each history, and the work per order.
     """
 
     name: str
@@ -28,28 +30,86 @@ class Signal(NamedTuple):
     unit: str
     meaning: str
     formula: str
+    cost: str
 
 
-_ALL = (CUSTOMER, DEVICE, IP)
+_SHARED = (DEVICE, IP, CARD, EMAIL_DOMAIN, ADDRESS)
+_OF_SIGN_UPS = (DEVICE, IP, EMAIL_DOMAIN)
+_ALL = (CUSTOMER, *_SHARED)
+_WINDOWS = (("1h", "an hour", "1 h"), ("1d", "a day", "24 h"), ("7d", "a week", "7 d"), ("30d", "a month", "30 d"))
+_DECAYING = "one number; an exp for all counters of a window"
 
 CATALOGUE: tuple[Signal, ...] = (
-    Signal("orders_1h", _ALL, "orders", "Orders lately, this one included.", "sum of exp(-age / 1 h)"),
-    Signal("orders_1d", _ALL, "orders", "Orders of about a day, this one included.", "sum of exp(-age / 24 h)"),
-    Signal("orders_30d", _ALL, "orders", "Orders of about a month, this one included.", "sum of exp(-age / 30 d)"),
+    Signal("amount", (ORDER,), "minor units", "The order's amount, in its currency.", "amount", "nothing"),
     Signal(
-        "spent_1d",
-        _ALL,
-        "minor units",
-        "Money of about a day in the entity's first currency, this order included.",
-        "sum of amount x exp(-age / 24 h)",
+        "night",
+        (ORDER,),
+        "0 or 1",
+        "Whether the order came between midnight and six, where the customer is (UTC if the order does not say).",
+        "(time + utc_offset_min) mod 24 h < 6 h",
+        "nothing",
     ),
-    Signal("known_s", _ALL, "seconds", "How long before this order the entity was first seen.", "time - first_seen"),
     Signal(
-        "minutes_since_order",
+        "country_differs",
+        (ORDER,),
+        "0 or 1",
+        "Whether the ip's country is another than the customer's; absent if either is unknown.",
+        "ip_country != country of the sign-up",
+        "one word",
+    ),
+    *(
+        Signal(
+            f"orders_{short}",
+            _ALL,
+            "orders",
+            f"Orders of about {words}, this one included.",
+            f"sum of exp(-age / {window})",
+            _DECAYING,
+        )
+        for short, words, window in _WINDOWS
+    ),
+    *(
+        Signal(
+            f"spent_{short}",
+            _ALL,
+            "minor units",
+            f"Money of about {words} in the entity's first currency, this order included.",
+            f"sum of amount x exp(-age / {window})",
+            _DECAYING,
+        )
+        for short, words, window in _WINDOWS
+    ),
+    Signal(
+        "known_s",
         _ALL,
-        "minutes",
+        "seconds",
+        "How long before this order the entity was first seen.",
+        "time - first_seen",
+        "one number",
+    ),
+    Signal(
+        "since_order_s",
+        _ALL,
+        "seconds",
         "Distance to the entity's latest other order; absent on the first.",
         "|time - last_order|",
+        "one number",
+    ),
+    Signal(
+        "amount_z",
+        _ALL,
+        "usual spreads",
+        "How far the amount lies from the entity's usual; absent before the fourth order of a currency.",
+        "(amount - median) / max(1.4826 x MAD, median / 10, 1) over the 11 latest amounts",
+        "11 numbers; two sorts of them",
+    ),
+    Signal(
+        "frauds",
+        _ALL,
+        "orders",
+        "Earlier orders confirmed as fraud or charged back, and not cleared; absent while none; 16 means 16 or more.",
+        "size of the capped set",
+        "up to 16 order ids, of fraudsters only",
     ),
     Signal(
         "account_age_s",
@@ -57,23 +117,77 @@ CATALOGUE: tuple[Signal, ...] = (
         "seconds",
         "Age of the account at the order; absent while no sign-up was seen.",
         "time - signed_up",
+        "one number",
     ),
     Signal(
-        "amount_z",
+        "direct",
         (CUSTOMER,),
-        "usual spreads",
-        "How far the amount lies from the customer's usual; absent before the fourth order.",
-        "(amount - mean) / max(standard deviation, mean / 10, 1)",
+        "0 or 1",
+        "Whether the customer came to the shop directly, sent by no advertisement or search engine; absent if unknown.",
+        "channel of the sign-up = direct",
+        "one truth value",
+    ),
+    Signal(
+        "new_device",
+        (CUSTOMER,),
+        "0 or 1",
+        "Whether the customer, at sign-up or since, was never seen on this device; absent if the order names none.",
+        "device not in the capped set",
+        "see devices",
+    ),
+    Signal(
+        "devices",
+        (CUSTOMER,),
+        "devices",
+        "Distinct devices of the customer, this one included; 16 means 16 or more.",
+        "size of the capped set",
+        "up to 16 ids",
+    ),
+    Signal(
+        "ips",
+        (CUSTOMER,),
+        "ips",
+        "Distinct ip addresses of the customer, this one included; 16 means 16 or more.",
+        "size of the capped set",
+        "up to 16 ids",
     ),
     Signal(
         "customers",
-        (DEVICE, IP),
+        _SHARED,
         "customers",
         "Distinct customers seen on the entity, this one included; 16 means 16 or more.",
         "size of the capped set",
+        "up to 16 ids with a time each; a search among them",
     ),
     Signal(
-        "sign_ups_1d", (DEVICE, IP), "sign-ups", "Sign-ups of about a day on the entity.", "sum of exp(-age / 24 h)"
+        "customers_before",
+        _SHARED,
+        "customers",
+        "Of the 16 customers seen latest on the entity, how many came to it before this one; absent while none.",
+        "place in the capped set",
+        "nothing",
+    ),
+    *(
+        Signal(
+            f"customers_{short}",
+            _SHARED,
+            "customers",
+            f"Distinct customers of about {words}, this one included; absent while there is only this one.",
+            f"sum over the 16 latest customers of exp(-age of the latest sighting / {window})",
+            "an exp per customer",
+        )
+        for short, words, window in _WINDOWS
+    ),
+    *(
+        Signal(
+            f"sign_ups_{short}",
+            _OF_SIGN_UPS,
+            "sign-ups",
+            f"Sign-ups of about {words} on the entity; absent while there was none.",
+            f"sum of exp(-age / {window})",
+            _DECAYING,
+        )
+        for short, words, window in (_WINDOWS[1], _WINDOWS[3])
     ),
 )
 

@@ -76,15 +76,25 @@ DELIVERY = "delivery service"
 RECONCILE = "reconcile_orders DAG"
 LANDING = "land_events DAG"
 REPLAY = "replay producer"
-SERVICES = (SHOP, FRAUD, DELIVERY, RECONCILE, LANDING, REPLAY)
+REVIEW = "review desk"
+PAYMENTS = "payments webhook"
+POLICY = "policy publisher"
+SERVICES = (SHOP, REVIEW, PAYMENTS, POLICY, FRAUD, DELIVERY, RECONCILE, LANDING, REPLAY)
 """All that read or write topics."""
 
-_relayed: dict[type[Event], str] = {events.NewCustomer: FRAUD, events.NewOrder: FRAUD}
+_came_in: dict[type[Event], str] = {
+    events.NewCustomer: SHOP,
+    events.NewOrder: SHOP,
+    events.FraudConfirmed: REVIEW,
+    events.FraudCleared: REVIEW,
+    events.ChargebackOpened: PAYMENTS,
+}
+_relayed: dict[type[Event], str] = dict.fromkeys(_came_in, FRAUD)
 
 CUSTOMER_EVENTS = Topic(
     name="customer.events",
     key="customer_id",
-    writers=MappingProxyType({events.NewCustomer: SHOP, events.NewOrder: SHOP}),
+    writers=MappingProxyType(_came_in),
     readers=(FRAUD, DELIVERY, LANDING),
     description="Everything that happens to one customer, in its order.",
 )
@@ -101,6 +111,27 @@ RELAY_BY_IP = Topic(
     writers=MappingProxyType(_relayed),
     readers=(FRAUD, LANDING),
     description="The same events, stamped with the device's signals too, on their way to the ip histories.",
+)
+RELAY_BY_CARD = Topic(
+    name="relay.by-card",
+    key="card",
+    writers=MappingProxyType(_relayed),
+    readers=(FRAUD, LANDING),
+    description="The same events, stamped with the ip's signals too, on their way to the card histories.",
+)
+RELAY_BY_EMAIL_DOMAIN = Topic(
+    name="relay.by-email-domain",
+    key="email_domain",
+    writers=MappingProxyType(_relayed),
+    readers=(FRAUD, LANDING),
+    description="The same events, stamped with the card's signals too, on their way to the e-mail domain histories.",
+)
+RELAY_BY_ADDRESS = Topic(
+    name="relay.by-address",
+    key="address",
+    writers=MappingProxyType(_relayed),
+    readers=(FRAUD, LANDING),
+    description="The same events, stamped with the e-mail domain's signals too, on their way to the address histories.",
 )
 FRAUD_VERDICTS = Topic(
     name="fraud.verdicts",
@@ -167,6 +198,42 @@ HISTORY_IP = Topic(
     retention_ms=None,
     description="Changelog of the ip histories, partition for partition beside relay.by-ip.",
 )
+HISTORY_CARD = Topic(
+    name="history.card",
+    key="card",
+    writers=MappingProxyType({}),
+    readers=(FRAUD,),
+    raw_writers=(FRAUD,),
+    retention_ms=None,
+    description="Changelog of the card histories, partition for partition beside relay.by-card.",
+)
+HISTORY_EMAIL_DOMAIN = Topic(
+    name="history.email-domain",
+    key="email_domain",
+    writers=MappingProxyType({}),
+    readers=(FRAUD,),
+    raw_writers=(FRAUD,),
+    retention_ms=None,
+    description="Changelog of the email domain histories, partition for partition beside relay.by-email-domain.",
+)
+HISTORY_ADDRESS = Topic(
+    name="history.address",
+    key="address",
+    writers=MappingProxyType({}),
+    readers=(FRAUD,),
+    raw_writers=(FRAUD,),
+    retention_ms=None,
+    description="Changelog of the address histories, partition for partition beside relay.by-address.",
+)
+FRAUD_POLICIES = Topic(
+    name="fraud.policies",
+    key="policy/<version>, or active",
+    writers=MappingProxyType({events.PolicyPublished: POLICY, events.PolicyActivated: POLICY}),
+    readers=(FRAUD, LANDING, POLICY),
+    partitions=1,
+    retention_ms=None,
+    description="Every scorecard ever published, and which of them judge now.",
+)
 DELIVERY_WATCH = Topic(
     name="delivery.watch",
     key="order/<order_id>, and the watch's own marks",
@@ -191,6 +258,9 @@ TOPICS: tuple[Topic, ...] = (
     CUSTOMER_EVENTS,
     RELAY_BY_DEVICE,
     RELAY_BY_IP,
+    RELAY_BY_CARD,
+    RELAY_BY_EMAIL_DOMAIN,
+    RELAY_BY_ADDRESS,
     FRAUD_VERDICTS,
     DELIVERY_EVENTS,
     RECONCILIATION_FINDINGS,
@@ -198,6 +268,10 @@ TOPICS: tuple[Topic, ...] = (
     HISTORY_CUSTOMER,
     HISTORY_DEVICE,
     HISTORY_IP,
+    HISTORY_CARD,
+    HISTORY_EMAIL_DOMAIN,
+    HISTORY_ADDRESS,
+    FRAUD_POLICIES,
     DELIVERY_WATCH,
     REPLAYS,
 )
@@ -206,7 +280,11 @@ ARCHIVED: tuple[Topic, ...] = (
     CUSTOMER_EVENTS,
     RELAY_BY_DEVICE,
     RELAY_BY_IP,
+    RELAY_BY_CARD,
+    RELAY_BY_EMAIL_DOMAIN,
+    RELAY_BY_ADDRESS,
     FRAUD_VERDICTS,
     DELIVERY_EVENTS,
+    FRAUD_POLICIES,
 )
 """The topics that land_events copies into the lake, causes before their effects."""

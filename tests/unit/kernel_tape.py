@@ -1,4 +1,4 @@
-"""Sign-ups and orders for the kernel's tests, and a relay that passes them on in batches of any size."""
+"""Sign-ups, orders and feedback for the kernel's tests, and a relay that passes them on in batches of any size."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,9 +9,18 @@ from typing import Any, cast
 from hypothesis import strategies as st
 
 from order_fraud import events
-from order_fraud.events import Customer, NewCustomer, NewOrder, Order
-from order_fraud.relay import ROUTE, Hop
-from order_fraud.scorecard_v1 import SCORECARD
+from order_fraud.events import (
+    ChargebackOpened,
+    Customer,
+    Feedback,
+    FraudCleared,
+    FraudConfirmed,
+    NewCustomer,
+    NewOrder,
+    Order,
+)
+from order_fraud.relay import ROUTE, Hop, Relayed
+from scorecards import PANEL
 from streams.batch import Batch
 from streams.fraud import SPECS, pass_hop
 from streams.state import Table
@@ -22,7 +31,14 @@ HOPS = {hop.entity: hop for hop in ROUTE}
 
 
 def sign_up(
-    customer_id: str = "7", *, minute: float = 0, device_id: str | None = "D", ip: str | None = "1.2.3.4"
+    customer_id: str = "7",
+    *,
+    minute: float = 0,
+    device_id: str | None = "D",
+    ip: str | None = "1.2.3.4",
+    email_domain: str | None = None,
+    country: str | None = None,
+    channel: str | None = None,
 ) -> NewCustomer:
     """A sign-up so many minutes after noon."""
     return NewCustomer(
@@ -30,7 +46,14 @@ def sign_up(
         source="/shop",
         subject=customer_id,
         time=NOON + timedelta(minutes=minute),
-        data=Customer(customer_id=customer_id, device_id=device_id, ip=ip),
+        data=Customer(
+            customer_id=customer_id,
+            device_id=device_id,
+            ip=ip,
+            email_domain=email_domain,
+            country=country,
+            channel=channel,
+        ),
     )
 
 
@@ -44,6 +67,7 @@ def order(
     device_id: str | None = "D",
     ip: str | None = "1.2.3.4",
     signals: dict[str, float] | None = None,
+    **more: Any,
 ) -> NewOrder:
     """An order so many minutes after noon; its customer is the part of the id before the dash."""
     return NewOrder(
@@ -59,6 +83,34 @@ def order(
             device_id=device_id,
             ip=ip,
             signals=signals or {},
+            **more,
+        ),
+    )
+
+
+EVERYWHERE = {"card": "C", "email_domain": "mail.example", "address": "A"}
+"""The entities of an order beside its customer, device and ip."""
+
+FEEDBACK = {FraudConfirmed: "fraud-confirmed/", FraudCleared: "fraud-cleared/", ChargebackOpened: "chargeback/"}
+
+
+def feedback(
+    kind: type[FraudConfirmed | FraudCleared | ChargebackOpened], about: Order, *, minute: float = 0
+) -> FraudConfirmed | FraudCleared | ChargebackOpened:
+    """Word of what an order was, so many minutes after noon."""
+    return kind(
+        id=FEEDBACK[kind] + about.order_id,
+        source="/review",
+        subject=about.order_id,
+        time=NOON + timedelta(minutes=minute),
+        data=Feedback(
+            order_id=about.order_id,
+            customer_id=about.customer_id,
+            device_id=about.device_id,
+            ip=about.ip,
+            card=about.card,
+            email_domain=about.email_domain,
+            address=about.address,
         ),
     )
 
@@ -119,7 +171,7 @@ def pass_in_batches(
                 continue
             numbered = [Record(start + n, *record) for n, record in enumerate(records[start:end])]
             batch = Batch(hop.reads.name, 0, cast(Any, numbered), next_offset=end)
-            pass_hop(hop, batch, table, SCORECARD)
+            pass_hop(hop, batch, table, PANEL)
             if attempt == "aborted":
                 table.rollback()
                 continue
@@ -131,13 +183,13 @@ def pass_in_batches(
     return passed
 
 
-def as_records(tape: Iterable[NewCustomer | NewOrder]) -> list[tuple[bytes | None, bytes | None]]:
+def as_records(tape: Iterable[Relayed]) -> list[tuple[bytes | None, bytes | None]]:
     """The tape as the shop sends it."""
     return [(event.data.customer_id.encode(), events.encode(event)) for event in tape]
 
 
 def through_all_hops(
-    tape: Iterable[NewCustomer | NewOrder], cuts: Iterable[int] = (), aborted: Iterable[int] = ()
+    tape: Iterable[Relayed], cuts: Iterable[int] = (), aborted: Iterable[int] = ()
 ) -> dict[str, Passed]:
     """Send a tape through the whole relay, each hop's topic cut and aborted alike; gives what each hop did."""
     queues: dict[str, list[tuple[bytes | None, bytes | None]]] = {ROUTE[0].reads.name: as_records(tape)}
@@ -150,26 +202,37 @@ def through_all_hops(
 
 
 @st.composite
-def tapes(draw: st.DrawFn, max_size: int = 40) -> list[NewCustomer | NewOrder]:
-    """Sign-ups and orders of a few people on a few devices and ips, late ones and repeats among them."""
+def tapes(draw: st.DrawFn, max_size: int = 40) -> list[Relayed]:
+    """Sign-ups, orders and feedback of a few people on a few things, late ones and repeats among them."""
     few = st.sampled_from
     size = draw(st.integers(0, max_size))
-    tape: list[NewCustomer | NewOrder] = []
+    tape: list[Relayed] = []
     for number in range(size):
         customer = draw(few(["1", "2", "3", "ü"]))
         minute = draw(st.integers(-100_000, 100_000)) / 10
         device, ip = draw(few(["D", "E", None])), draw(few(["1.1.1.1", "2.2.2.2", None]))
         if draw(st.booleans()) and draw(st.booleans()):
-            tape.append(sign_up(customer, minute=minute, device_id=device, ip=ip))
+            from_where = {"country": draw(few(["DE", "FR", None])), "channel": draw(few(["Direct", "Ads", None]))}
+            mail = draw(few(["mail.example", None]))
+            tape.append(sign_up(customer, minute=minute, device_id=device, ip=ip, email_domain=mail, **from_where))
             continue
-        tape.append(
-            order(
-                f"{customer}-{draw(st.integers(max(0, number - 3), number))}",
-                minute=minute,
-                amount=draw(st.integers(0, 10**12)),
-                currency=draw(few(["USD", "USD", "EUR"])),
-                device_id=device,
-                ip=ip,
-            )
+        placed = order(
+            f"{customer}-{draw(st.integers(max(0, number - 3), number))}",
+            minute=minute,
+            amount=draw(st.integers(0, 10**12)),
+            currency=draw(few(["USD", "USD", "EUR"])),
+            device_id=device,
+            ip=ip,
+            card=draw(few(["C", None, None])),
+            email_domain=draw(few(["mail.example", None, None])),
+            address=draw(few(["A", None, None])),
+            ip_country=draw(few(["DE", "FR", None])),
+            utc_offset_min=draw(few([None, 0, -300, 540])),
         )
+        if draw(few([True, False, False, False])):
+            tape.append(
+                feedback(draw(few(sorted(FEEDBACK, key=lambda kind: kind.__name__))), placed.data, minute=minute)
+            )
+        else:
+            tape.append(placed)
     return tape

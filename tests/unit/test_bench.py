@@ -16,8 +16,8 @@ from benchmarks.verdict_check import WrongVerdicts, check
 from order_fraud import topics
 from order_fraud.events import encode
 from order_fraud.relay import ROUTE, Shelf, receive, step
-from order_fraud.scorecard_v1 import SCORECARD
 from order_fraud.topics import Topic
+from scorecards import PANEL
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def world() -> World:
         shelves: dict[int, Shelf] = defaultdict(Shelf)
         for record in found[hop.reads.name]:
             shelf = shelves[record.partition()]
-            onward = step(hop, shelf, receive(hop, record.key(), record.value(), 4_000_000_000_000), SCORECARD)
+            onward = step(hop, shelf, receive(hop, record.key(), record.value(), 4_000_000_000_000), PANEL)
             if onward is not None:
                 found[onward.topic.name].append(Record(onward.key.encode(), encode(onward.event)))
     return found

@@ -2,16 +2,31 @@
 
 import time
 import zlib
+from collections import defaultdict
 from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from order_fraud import delivery, topics
-from order_fraud.events import BadEvent, NoFraudDetected, Overdue, PossibleFraud, VerdictOverdue, decode, encode
-from order_fraud.history import pack
+from order_fraud.events import (
+    Activation,
+    BadEvent,
+    NoFraudDetected,
+    Overdue,
+    PolicyPublished,
+    PossibleFraud,
+    VerdictOverdue,
+    decode,
+    encode,
+)
+from order_fraud.history import pack, unpack
+from order_fraud.policies import activation, key
 from order_fraud.relay import ROUTE, Shelf, receive, step
-from order_fraud.scorecard_v1 import SCORECARD
+from order_fraud.scorecard import Band, Scorecard
+from producers.labels import WORDS
+from scorecards import PANEL
 from tests.stack.chaos import plan
 from tests.stack.chaos.checker import NUMBER, Judgement, judge
 from tests.stack.chaos.poison import KINDS, TIME
@@ -55,7 +70,7 @@ def _stream(broker: _Broker) -> None:
             shelf = shelves.setdefault(record.partition, Shelf())
             try:
                 event = receive(hop, record.key, record.value, record.appended)
-                onward = step(hop, shelf, event, SCORECARD)
+                onward = step(hop, shelf, event, PANEL)
             except BadEvent as error:
                 broker.refuse(hop.reads.name, record, str(error))
                 continue
@@ -120,6 +135,7 @@ def test_a_faultless_run_is_clean(run: Run) -> None:
     assert failed(judgement) == set()
     assert judgement.clean
     assert judgement.orders > 500
+    assert all(len(run.log[hop.reads.name]) > 500 for hop in ROUTE)
     assert judgement.letters_expected == judgement.letters_found > len(KINDS)
 
 
@@ -156,6 +172,59 @@ def test_every_poison_is_on_a_tape_and_no_order_asks_for_a_verdict_twice(run: Ru
     assert {"no business", "no value", "is a repeat", "$.data.amount"} <= reasons
     orders = [sent.order_id for sent in run.plan.tape if sent.order_id]
     assert len(orders) == len(set(orders))
+
+
+def test_feedback_is_on_the_tape_in_all_its_kinds_and_its_repeats_are_accepted(run: Run) -> None:
+    said: dict[str, list[str]] = defaultdict(list)
+    for sent in run.plan.tape:
+        for kind in WORDS.values():
+            if f'"type":"{kind.__name__}"'.encode() in (sent.value or b"") and "$." not in sent.reason:
+                said[kind.__name__].append(decode(sent.value).id)
+                assert not sent.reason or sent.topic == topics.RELAY_BY_ADDRESS.name
+    assert said.keys() == {kind.__name__ for kind in WORDS.values()}
+    everything = [one for ids in said.values() for one in ids]
+    assert len(everything) > len(set(everything)) > 50
+    frauds = [unpack(record.value or b"").frauds for record in run.log[topics.HISTORY_CARD.name]]
+    assert sum(map(bool, frauds)) > 20
+
+
+def test_a_word_that_never_reached_a_history_is_found(run: Run) -> None:
+    changelog = topics.HISTORY_ADDRESS.name
+    place = next(n for n, record in enumerate(run.log[changelog]) if unpack(record.value or b"").frauds)
+    innocent = replace(unpack(run.log[changelog][place].value or b""), frauds=())
+    found = judged(run, changelog, lambda records: changed(records, place, value=pack(innocent)))
+    assert failed(found) == {"histories_wrong"}
+
+
+STRICT = Scorecard(version="strict", owner="me", reason="test", bands=(Band(at=-1000, outcome="block", priority=3),))
+
+
+def judged_by_strict(run: Run, known: bool, said: str = "strict", active: bool = True) -> Judgement:
+    """Judge the run after one cleared order was judged by a scorecard that blocks everything."""
+    log = {name: list(records) for name, records in run.log.items()}
+    published = PolicyPublished(id="policy/strict", source="/policy", subject="strict", time=TIME, data=STRICT)
+    chosen = activation(Activation(active="strict", owner="me", reason="test"), TIME)
+    events = [event for event, is_there in ((published, known), (chosen, active)) if is_there]
+    log[topics.FRAUD_POLICIES.name] += [
+        Record(0, 10**6, key(event).encode(), encode(event), {}, NOW) for event in events
+    ]
+    place = next(n for n in range(len(log[VERDICTS])) if b'"type":"NoFraudDetected"' in (log[VERDICTS][n].value or b""))
+    cleared = decode(log[VERDICTS][place].value)
+    assert isinstance(cleared, NoFraudDetected)
+    data = replace(cleared.data, scorecard_version=said, outcome="block", priority=3, reasons=(), score=0)
+    blocked = PossibleFraud(id=cleared.id, source=cleared.source, subject=cleared.subject, time=cleared.time, data=data)
+    changed(log[VERDICTS], place, value=encode(blocked))
+    held = encode(delivery.on_verdict(blocked))
+    outcome = next(n for n, one in enumerate(log[DELIVERIES]) if f'"{cleared.id}"'.encode() in (one.value or b""))
+    changed(log[DELIVERIES], outcome, value=held)
+    return judge(run.plan, log)
+
+
+def test_an_order_is_judged_again_by_the_scorecard_that_its_verdict_names(run: Run) -> None:
+    assert failed(judged_by_strict(run, known=True)) == set()
+    assert failed(judged_by_strict(run, known=False)) == {"versions_unknown", "not_reproducible"}
+    assert failed(judged_by_strict(run, known=True, active=False)) == {"versions_not_chosen"}
+    assert failed(judged_by_strict(run, known=True, said=PANEL.active.version)) == {"not_reproducible"}
 
 
 def test_a_takeover_lasts_until_every_partition_has_moved_on() -> None:
@@ -197,7 +266,7 @@ def test_a_verdict_nobody_asked_for_is_found(run: Run) -> None:
     assert {"verdicts_unasked", "deliveries_wrong"} <= failed(found)
 
 
-@pytest.mark.parametrize("topic", [topics.RELAY_BY_DEVICE.name, topics.RELAY_BY_IP.name, VERDICTS])
+@pytest.mark.parametrize("topic", [*(hop.reads.name for hop in ROUTE[1:]), VERDICTS])
 def test_one_changed_number_in_one_record_is_found(run: Run, topic: str) -> None:
     place = an_order(run, topic)
     value = (run.log[topic][place].value or b"").replace(b'"customer.orders_1h":1.0', b'"customer.orders_1h":1.5')

@@ -13,7 +13,9 @@ from order_fraud.events import (
     EVENT_TYPES,
     MAX_BYTES,
     MAX_OPENED,
+    Activation,
     BadEvent,
+    ChargebackOpened,
     Correction,
     CorrectionRequested,
     Customer,
@@ -22,22 +24,29 @@ from order_fraud.events import (
     DeliveryHeld,
     DeliveryReleased,
     Event,
+    Feedback,
     Finding,
     FindingKind,
     FindingRaised,
+    FraudCleared,
+    FraudConfirmed,
     NewCustomer,
     NewOrder,
     NoFraudDetected,
     Order,
     Overdue,
+    PolicyActivated,
+    PolicyPublished,
     PossibleFraud,
     Reason,
     Remedy,
+    Shadow,
     Verdict,
     VerdictOverdue,
     decode,
     encode,
 )
+from order_fraud.scorecard import Band, Bin, Line, Scorecard
 
 GOOD: dict[str, Any] = {
     "specversion": "1.0",
@@ -166,6 +175,8 @@ CUSTOMERS = st.builds(
     ip=st.none() | TEXT,
     channel=st.none() | WORDS,
     browser=st.none() | WORDS,
+    email_domain=st.none() | TEXT,
+    country=st.none() | st.text(min_size=2, max_size=60),
 )
 ORDERS = st.builds(
     Order,
@@ -175,6 +186,11 @@ ORDERS = st.builds(
     currency=CURRENCY,
     device_id=st.none() | TEXT,
     ip=st.none() | TEXT,
+    card=st.none() | TEXT,
+    email_domain=st.none() | TEXT,
+    address=st.none() | TEXT,
+    ip_country=st.none() | st.text(min_size=2, max_size=60),
+    utc_offset_min=st.none() | st.integers(-840, 840),
     signals=SIGNALS,
 )
 REASONS = st.lists(st.builds(Reason, code=WORDS, points=st.integers(-99, 99), text=WORDS), max_size=4).map(tuple)
@@ -188,6 +204,55 @@ VERDICTS = st.builds(
     reasons=REASONS,
     signals=SIGNALS,
     scorecard_version=WORDS,
+    outcome=st.sampled_from(["clear", "review", "block"]),
+    priority=st.integers(0, 100),
+    shadows=st.lists(
+        st.builds(
+            Shadow,
+            scorecard_version=WORDS,
+            outcome=st.sampled_from(["clear", "review", "block"]),
+            score=st.integers(-99, 99),
+        ),
+        max_size=2,
+    ).map(tuple),
+)
+FEEDBACKS = st.builds(
+    Feedback,
+    order_id=TEXT,
+    customer_id=TEXT,
+    device_id=st.none() | TEXT,
+    ip=st.none() | TEXT,
+    card=st.none() | TEXT,
+    email_domain=st.none() | TEXT,
+    address=st.none() | TEXT,
+    amount=st.none() | MONEY,
+    currency=st.none() | CURRENCY,
+    by=st.none() | WORDS,
+)
+ENDS = st.none() | st.floats(-1e9, 1e9)
+SCORECARDS = st.builds(
+    Scorecard,
+    version=st.sampled_from(["1", "2026-11-24.a"]),
+    owner=st.just("fraud team"),
+    reason=st.text(min_size=1, max_size=60),
+    lines=st.lists(
+        st.builds(
+            Line,
+            signal=WORDS,
+            bins=st.builds(
+                Bin, code=st.just("a"), low=ENDS, high=ENDS, points=st.integers(-99, 99), text=st.just("{value}")
+            ).map(lambda one: (one,)),
+        ),
+        max_size=2,
+    ).map(tuple),
+    bands=st.builds(Band, at=st.integers(0, 99), outcome=st.sampled_from(["review", "block"])).map(lambda one: (one,)),
+)
+ACTIVATIONS = st.builds(
+    Activation,
+    active=st.text(min_size=1, max_size=64),
+    shadows=st.lists(WORDS, max_size=4).map(tuple),
+    owner=st.just("fraud team"),
+    reason=st.text(min_size=1, max_size=60),
 )
 DELIVERIES = st.builds(Delivery, order_id=TEXT, customer_id=TEXT, cause=WORDS)
 OVERDUES = st.builds(
@@ -219,6 +284,11 @@ PAYLOADS: dict[type[Event], st.SearchStrategy[Any]] = {
     NewOrder: ORDERS,
     PossibleFraud: VERDICTS,
     NoFraudDetected: VERDICTS,
+    FraudConfirmed: FEEDBACKS,
+    FraudCleared: FEEDBACKS,
+    ChargebackOpened: FEEDBACKS,
+    PolicyPublished: SCORECARDS,
+    PolicyActivated: ACTIVATIONS,
     DeliveryReleased: DELIVERIES,
     DeliveryHeld: DELIVERIES,
     DeliveryCancelled: DELIVERIES,

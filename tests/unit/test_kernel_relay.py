@@ -1,6 +1,7 @@
 """The order's way: which hop comes next, what is refused, what a hop stamps, what delivery makes of a verdict."""
 
 import contextlib
+from itertools import combinations
 from typing import Any
 
 import msgspec
@@ -11,35 +12,60 @@ from hypothesis import strategies as st
 from order_fraud import signals, topics
 from order_fraud.delivery import on_correction, on_verdict
 from order_fraud.events import (
+    ChargebackOpened,
     Correction,
     CorrectionRequested,
     Delivery,
     DeliveryCancelled,
     DeliveryHeld,
     DeliveryReleased,
-    NewCustomer,
-    NewOrder,
+    FraudCleared,
+    FraudConfirmed,
     NoFraudDetected,
     PossibleFraud,
     Remedy,
+    Shadow,
     decode,
     encode,
 )
 from order_fraud.history import EXPIRY_MS
-from order_fraud.relay import AHEAD_MS, ROUTE, Onward, Shelf, Unusable, receive, step
-from order_fraud.scorecard_v1 import SCORECARD
-from tests.unit.kernel_tape import HOPS, NOON, as_records, order, sign_up, tapes, through_all_hops
+from order_fraud.judge import Judge, Panel
+from order_fraud.relay import AHEAD_MS, ROUTE, Onward, Relayed, Shelf, Unusable, receive, step
+from order_fraud.relay import verdict as judged
+from order_fraud.scorecard import Band, Scorecard
+from scorecards import PANEL
+from tests.unit.kernel_tape import (
+    EVERYWHERE,
+    FEEDBACK,
+    HOPS,
+    NOON,
+    as_records,
+    feedback,
+    order,
+    sign_up,
+    tapes,
+    through_all_hops,
+)
 
 BY_TOPIC = {hop.reads.name: hop for hop in ROUTE}
 
 
-def way(event: NewCustomer | NewOrder) -> list[Onward]:
-    """Every station of one event through fresh histories."""
+ENTITY_IDS = {
+    "device_id": ("relay.by-device", "D"),
+    "ip": ("relay.by-ip", "1.2.3.4"),
+    "card": ("relay.by-card", "C"),
+    "email_domain": ("relay.by-email-domain", "mail.example"),
+    "address": ("relay.by-address", "A"),
+}
+
+
+def way(event: Relayed, histories: dict[str, Shelf] | None = None) -> list[Onward]:
+    """Every station of one event through fresh histories, or through these."""
     stations: list[Onward] = []
-    histories = {hop.entity: Shelf() for hop in ROUTE}
+    histories = {hop.entity: Shelf() for hop in ROUTE} if histories is None else histories
     hop, travelling = ROUTE[0], event
     while True:
-        onward = step(hop, histories[hop.entity], travelling, SCORECARD)
+        onward = step(hop, histories[hop.entity], travelling, PANEL)
         if onward is None:
             return stations
         stations.append(onward)
@@ -50,39 +76,78 @@ def way(event: NewCustomer | NewOrder) -> list[Onward]:
 
 
 @pytest.mark.parametrize(
-    ("device_id", "ip", "topics_passed"),
-    [
-        ("D", "1.2.3.4", ["relay.by-device", "relay.by-ip"]),
-        (None, "1.2.3.4", ["relay.by-ip"]),
-        ("D", None, ["relay.by-device"]),
-        (None, None, []),
-    ],
+    "named", [named for size in range(6) for named in combinations(ENTITY_IDS, size)], ids=lambda named: "+".join(named)
 )
-def test_an_entity_that_is_missing_is_left_out_of_the_way(
-    device_id: str | None, ip: str | None, topics_passed: list[str]
-) -> None:
-    placed = way(order("7-1", device_id=device_id, ip=ip))
-    assert [station.topic.name for station in placed] == [*topics_passed, topics.FRAUD_VERDICTS.name]
-    keys = {"relay.by-device": "D", "relay.by-ip": "1.2.3.4", topics.FRAUD_VERDICTS.name: "7"}
-    assert all(station.key == keys[station.topic.name] for station in placed)
-    stamped = placed[-1].event.data.signals  # type: ignore[attr-defined]
-    visited = {"customer"} | {topic.removeprefix("relay.by-") for topic in topics_passed}
+def test_an_entity_that_is_missing_is_left_out_of_the_way(named: tuple[str, ...]) -> None:
+    ids = {field: value if field in named else None for field, (_, value) in ENTITY_IDS.items()}
+    placed = order("7-1", **ids)
+    stations = way(placed)
+    passed = [ENTITY_IDS[field][0] for field in named]
+    assert [station.topic.name for station in stations] == [*passed, topics.FRAUD_VERDICTS.name]
+    assert [station.key for station in stations] == [*(ENTITY_IDS[field][1] for field in named), "7"]
+    stamped = stations[-1].event.data.signals  # type: ignore[union-attr]
+    visited = {"order", "customer"} | {field.removesuffix("_id") for field in named}
     assert {name.split(".")[0] for name in stamped} == visited
     assert stamped.keys() <= signals.NAMES
 
-    signed_up = way(sign_up("7", device_id=device_id, ip=ip))
-    assert [station.topic.name for station in signed_up] == topics_passed
+    known = {field: ids[field] for field in ("device_id", "ip", "email_domain")}
+    signed_up = way(sign_up("7", **known))
+    assert [station.topic.name for station in signed_up] == [ENTITY_IDS[field][0] for field in known if known[field]]
+    for kind in FEEDBACK:
+        assert [station.topic.name for station in way(feedback(kind, placed.data))] == passed
+
+
+def learned(*events: Any) -> dict[str, float]:
+    """The signals of an order of tomorrow by another customer with the same things, after these events."""
+    histories = {hop.entity: Shelf() for hop in ROUTE}
+    for event in events:
+        way(event, histories)
+    verdict = way(order("8-1", minute=2_000, **EVERYWHERE), histories)[-1].event
+    return dict(verdict.data.signals)  # type: ignore[union-attr]
+
+
+def test_every_entity_learns_of_fraud_once_however_often_it_is_said_and_forgets_what_is_cleared() -> None:
+    first, second = order("7-1", **EVERYWHERE), order("7-2", minute=1, **EVERYWHERE)
+    names = {f"{hop.entity}.frauds" for hop in ROUTE[1:]}
+    assert not names & learned(first, second).keys()
+    said = [
+        feedback(FraudConfirmed, first.data, minute=9),
+        feedback(ChargebackOpened, first.data, minute=10),
+        feedback(FraudConfirmed, first.data, minute=9),
+    ]
+    assert {name: learned(first, second, *said)[name] for name in names} == dict.fromkeys(names, 1.0)
+    both = learned(first, second, *said, feedback(ChargebackOpened, second.data, minute=11))
+    assert {name: both[name] for name in names} == dict.fromkeys(names, 2.0)
+    cleared = feedback(FraudCleared, first.data, minute=20)
+    assert not names & learned(first, second, *said, cleared).keys()
+    assert not names & learned(cleared).keys(), "clearing what nobody accused is no offence"
+
+
+def test_shadows_judge_beside_the_active_one_and_change_nothing() -> None:
+    strict = Judge(
+        Scorecard(version="strict", owner="me", reason="test", bands=(Band(at=0, outcome="block", priority=3),))
+    )
+    event = order("7-1", minute=3)
+    active = judged(event, event.data, 0, PANEL)
+    tried = judged(event, event.data, 0, Panel(PANEL.active, (strict,)))
+    assert tried.data.shadows == (Shadow(scorecard_version="strict", outcome="block", score=0),)
+    assert active.data.shadows == ()
+    assert msgspec.structs.replace(tried.data, shadows=()) == active.data
+    assert type(tried) is type(active) is NoFraudDetected
+    blocked = judged(event, event.data, 0, Panel(strict))
+    assert isinstance(blocked, PossibleFraud)
+    assert (blocked.data.outcome, blocked.data.priority, blocked.data.scorecard_version) == ("block", 3, "strict")
 
 
 def test_a_repeat_is_refused_and_changes_no_history() -> None:
     histories = Shelf()
-    step(ROUTE[0], histories, sign_up("7"), SCORECARD)
-    step(ROUTE[0], histories, order("7-1", minute=5), SCORECARD)
+    step(ROUTE[0], histories, sign_up("7"), PANEL)
+    step(ROUTE[0], histories, order("7-1", minute=5), PANEL)
     before, latest = dict(histories), histories.latest
     with pytest.raises(Unusable, match=r"order/7-1 is a repeat: this customer's history has that order already"):
-        step(ROUTE[0], histories, order("7-1", minute=9, amount=1), SCORECARD)
+        step(ROUTE[0], histories, order("7-1", minute=9, amount=1), PANEL)
     with pytest.raises(Unusable, match=r"customer/7 is a repeat: this customer has signed up already"):
-        step(ROUTE[0], histories, sign_up("7", minute=9), SCORECARD)
+        step(ROUTE[0], histories, sign_up("7", minute=9), PANEL)
     assert (histories, histories.latest) == (before, latest)
 
 
@@ -97,7 +162,7 @@ def test_a_verdict_carries_the_signals_of_every_hop_and_the_order_time() -> None
     assert isinstance(verdict, NoFraudDetected)
     assert (verdict.id, verdict.subject, verdict.source) == ("verdict/7-1", "7-1", "/fraud")
     assert (verdict.time - NOON).total_seconds() == 180
-    assert verdict.data.scorecard_version == SCORECARD.version
+    assert verdict.data.scorecard_version == PANEL.active.version
     assert verdict.data.signals["ip.customers"] == 1
 
 
@@ -125,7 +190,7 @@ def test_receive_says_why_a_record_has_no_business_at_a_hop() -> None:
     verdict = way(order("7-1"))[-1]
     assert refused("customer", b"7", encode(verdict.event)) == "NoFraudDetected has no business on customer.events"
     with pytest.raises(Unusable, match="order/7-1 has no device"):
-        step(HOPS["device"], Shelf(), order("7-1", device_id=None), SCORECARD)
+        step(HOPS["device"], Shelf(), order("7-1", device_id=None), PANEL)
 
 
 def test_an_event_must_not_have_two_names() -> None:
@@ -179,23 +244,21 @@ def test_delivery_recalls_what_a_correction_asks_it_to_and_leaves_the_rest_to_ot
 def test_an_entity_silent_for_longer_than_the_expiry_counts_as_never_seen() -> None:
     days = EXPIRY_MS / 60_000
     histories = Shelf()
-    step(ROUTE[0], histories, sign_up("7"), SCORECARD)
-    within = step(ROUTE[0], histories, order("7-1", minute=days), SCORECARD)
+    step(ROUTE[0], histories, sign_up("7"), PANEL)
+    within = step(ROUTE[0], histories, order("7-1", minute=days), PANEL)
     assert within is not None
     assert within.event.data.signals["customer.account_age_s"] == EXPIRY_MS / 1000  # type: ignore[union-attr]
-    step(ROUTE[0], histories, sign_up("8", minute=2 * days + 1), SCORECARD)  # time goes on for the whole partition
-    after = step(ROUTE[0], histories, order("7-1", minute=1), SCORECARD)  # late, and of a customer forgotten by now
+    step(ROUTE[0], histories, sign_up("8", minute=2 * days + 1), PANEL)  # time goes on for the whole partition
+    after = step(ROUTE[0], histories, order("7-1", minute=1), PANEL)  # late, and of a customer forgotten by now
     assert after is not None, "a repeat that comes after the expiry is not recognised"
     with pytest.raises(Unusable, match="is a repeat"):  # but from then on it is, however old its date
-        step(ROUTE[0], histories, order("7-1", minute=1), SCORECARD)
+        step(ROUTE[0], histories, order("7-1", minute=1), PANEL)
     assert "customer.account_age_s" not in after.event.data.signals  # type: ignore[union-attr]
     assert after.event.data.signals["customer.orders_30d"] == 1  # type: ignore[union-attr]
 
 
 @given(tapes(), st.sets(st.integers(0, 40)))
-def test_when_a_forgotten_entity_is_dropped_changes_nothing(
-    tape: list[NewCustomer | NewOrder], drops: set[int]
-) -> None:
+def test_when_a_forgotten_entity_is_dropped_changes_nothing(tape: list[Relayed], drops: set[int]) -> None:
     """The tape lies within a fortnight, so years are put between its events."""
     kept, swept = Shelf(), Shelf()
     for number, event in enumerate(tape):
@@ -203,7 +266,7 @@ def test_when_a_forgotten_entity_is_dropped_changes_nothing(
         for histories in (kept, swept):
             moved = msgspec.structs.replace(event, time=NOON + (event.time - NOON) * 100)
             with contextlib.suppress(Unusable):
-                answers.append(step(ROUTE[0], histories, decode(encode(moved)), SCORECARD))  # type: ignore[arg-type]
+                answers.append(step(ROUTE[0], histories, decode(encode(moved)), PANEL))  # type: ignore[arg-type]
         assert answers[:1] == answers[1:]
         if number in drops:
             for entity_id, history in list(swept.items()):

@@ -58,7 +58,9 @@ def test_fraud_has_its_share_and_each_pattern_the_same(rows: list[Row]) -> None:
     share = Counter(row.truth for row in rows)
     assert share["normal"] / ORDERS == pytest.approx(1 - patterns.FRAUD_SHARE, abs=0.02)
     for pattern in patterns.PATTERNS:
-        assert share[pattern] / ORDERS == pytest.approx(patterns.FRAUD_SHARE / 5, abs=0.005), pattern
+        assert share[pattern] / ORDERS == pytest.approx(patterns.FRAUD_SHARE / len(patterns.PATTERNS), abs=0.005), (
+            pattern
+        )
 
 
 def test_every_row_makes_valid_events(rows: list[Row]) -> None:
@@ -103,6 +105,40 @@ def test_ip_farm_is_many_accounts_with_devices_of_their_own_behind_one_address(r
 
 def test_instant_order_follows_the_sign_up_within_seconds(rows: list[Row]) -> None:
     assert all(row.purchase_time - row.signup_time <= timedelta(seconds=15) for row in of(rows, "instant-order"))
+
+
+def test_stolen_card_is_many_accounts_with_nothing_but_the_card_in_common(rows: list[Row]) -> None:
+    for used in grouped(of(rows, "stolen-card"), "card").values():
+        assert len(used) >= 4
+        for field in ("user_id", "device_id", "ip", "address"):
+            assert len({getattr(row, field) for row in used}) == len(used), field
+
+
+def test_shared_address_is_many_accounts_with_cards_of_their_own_at_one_address(rows: list[Row]) -> None:
+    for sent in grouped(of(rows, "shared-address"), "address").values():
+        assert len(sent) >= 6
+        assert len({row.email_domain for row in sent}) == 1
+        for field in ("user_id", "device_id", "ip", "card"):
+            assert len({getattr(row, field) for row in sent}) == len(sent), field
+
+
+def test_foreign_ip_is_never_where_the_customer_says_to_live_and_honest_orders_seldom_are(rows: list[Row]) -> None:
+    assert all(row.ip_country not in (None, row.country) for row in of(rows, "foreign-ip"))
+    honest = of(rows, "normal")
+    assert 0 < sum(row.ip_country not in (None, row.country) for row in honest) < 0.01 * len(honest)
+    assert not any(row.ip is None and row.ip_country for row in rows)
+
+
+def test_honest_households_share_an_address_and_now_and_then_a_card_but_no_more_than_two_people(
+    rows: list[Row],
+) -> None:
+    for field in ("address", "card"):
+        shared = Counter(
+            len({row.user_id for row in group if row.truth == "normal"}) for group in grouped(rows, field).values()
+        )
+        assert shared[2] > 0, field
+        if field == "address":
+            assert set(shared) <= {0, 1, 2}
 
 
 def test_honest_customers_behave_like_people(rows: list[Row]) -> None:

@@ -1,6 +1,7 @@
 """The order book: order ids, which sign-up counts, and events in business order."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
@@ -53,6 +54,30 @@ def test_events_bear_what_the_rows_say() -> None:
     assert isinstance(order, NewOrder)
     assert (order.id, order.subject, order.time) == ("order/7-1", "7-1", NOON + timedelta(minutes=1))
     assert (order.data.amount, order.data.currency, order.data.ip) == (3400, "USD", "1.2.3.4")
+    assert (order.data.card, order.data.ip_country, customer.data.email_domain) == (None, None, None)
+
+
+def test_events_bear_card_mail_address_and_countries_where_the_rows_have_them() -> None:
+    more = {"card": "C", "email_domain": "mail.example", "address": "A", "country": "Germany", "ip_country": "France"}
+    (_, customer), (_, order) = book.events(book.book([replace(row("7", 0, 1), **more)]))
+    assert isinstance(customer, NewCustomer)
+    assert isinstance(order, NewOrder)
+    assert (customer.data.email_domain, customer.data.country) == ("mail.example", "Germany")
+    assert (order.data.card, order.data.email_domain, order.data.address) == ("C", "mail.example", "A")
+    assert order.data.ip_country == "France"
+
+
+def test_the_country_of_an_ip_is_looked_up_where_the_row_does_not_say_it() -> None:
+    asked: list[str] = []
+
+    def country_of(ip: str) -> str:
+        asked.append(ip)
+        return "Peru"
+
+    rows = [row("1", 0, 1), replace(row("2", 0, 2), ip_country="France"), replace(row("3", 0, 3), ip=None)]
+    made = [event for _, event in book.events(book.book(rows), country_of=country_of) if isinstance(event, NewOrder)]
+    assert [event.data.ip_country for event in made] == ["Peru", "France", None]
+    assert asked == ["1.2.3.4"]
 
 
 def test_a_withheld_order_is_left_out_and_its_customer_still_signs_up() -> None:

@@ -64,6 +64,37 @@ def test_a_row_of_the_public_set() -> None:
     )
 
 
+FURTHER = HEADER + ",card,email_domain,address,country,ip_country"
+
+
+def test_a_row_that_says_more_than_the_public_set() -> None:
+    (row,) = parse(GOOD + ",card_17,Mail.Example,addr_4,Germany,France", header=FURTHER)
+    assert isinstance(row, Row)
+    assert (row.card, row.email_domain, row.address) == ("card_17", "mail.example", "addr_4")
+    assert (row.country, row.ip_country) == ("Germany", "France")
+    (silent,) = parse(GOOD + ",,,,,", header=FURTHER)
+    assert silent == one(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ("4111111111111111,,,,", "card looks like a card number: give the payment provider's fingerprint of the card"),
+        ("4111 1111 1111 1111,,,,", "card looks like a card number"),
+        ("3782-822463-10005,,,,", "card looks like a card number"),
+        (",ann@mail.example,,,", "email_domain has an @: give only what follows it"),
+        (",,a\x07b,,", "address 'a\\x07b' has control characters"),
+        (",,,D,", "country 'D' is no country: 2 to 60 characters"),
+        (",,,," + "F" * 61, "is no country: 2 to 60 characters"),
+    ],
+)
+def test_what_a_further_column_may_not_hold_is_refused_and_secrets_are_not_shown(cells: str, reason: str) -> None:
+    (row,) = parse(f"{GOOD},{cells}", header=FURTHER)
+    assert isinstance(row, BadRow)
+    assert reason in row.reason
+    assert not {"1111", "2246", "ann"} & {row.reason[n : n + k] for n in range(len(row.reason)) for k in (3, 4)}
+
+
 @pytest.mark.parametrize(
     ("written", "seconds", "microseconds"),
     [
@@ -208,16 +239,16 @@ cell = st.one_of(
 )
 line = st.one_of(
     st.binary(max_size=80),
-    st.lists(cell, min_size=9, max_size=12).map(lambda cells: ",".join(cells).encode("utf-8", "surrogatepass")),
+    st.lists(cell, min_size=9, max_size=16).map(lambda cells: ",".join(cells).encode("utf-8", "surrogatepass")),
     st.builds(lambda name, value: changed(**{name: value}).encode("utf-8", "surrogatepass"),
               st.sampled_from(HEADER.split(",")[:-1]), cell),
 )  # fmt: skip
 
 
 @settings(deadline=None)
-@given(st.lists(line, max_size=8))
-def test_no_bytes_make_it_fall_over_and_every_good_row_makes_valid_events(lines: list[bytes]) -> None:
-    rows = list(orders_csv.parse(io.BytesIO(b"\n".join([HEADER.encode(), *lines]))))
+@given(st.lists(line, max_size=8), st.sampled_from([HEADER, FURTHER]))
+def test_no_bytes_make_it_fall_over_and_every_good_row_makes_valid_events(lines: list[bytes], header: str) -> None:
+    rows = list(orders_csv.parse(io.BytesIO(b"\n".join([header.encode(), *lines]))))
     assert all(row.reason for row in rows if isinstance(row, BadRow))
     made = book.book([row for row in rows if isinstance(row, Row)])
     for _, event in book.events(made):
@@ -238,6 +269,11 @@ rows_strategy = st.builds(
     browser=st.none() | plain,
     ip=st.none() | st.ip_addresses(v=4).map(str),
     truth=st.sampled_from(["normal", "unknown", "fraud"]),
+    card=st.none() | plain.map("card_".__add__),
+    email_domain=st.none() | plain.map(str.lower),
+    address=st.none() | plain,
+    country=st.none() | st.sampled_from(["Germany", "Korea, Republic of", "DE"]),
+    ip_country=st.none() | st.sampled_from(["France", 'a "quoted" one']),
 )
 
 

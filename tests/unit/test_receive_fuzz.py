@@ -8,15 +8,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from order_fraud.events import BadEvent, NewCustomer, NewOrder, encode
-from order_fraud.relay import ROUTE, Hop, Shelf, receive, step
-from order_fraud.scorecard_v1 import SCORECARD
-from tests.unit.kernel_tape import order, sign_up
+from order_fraud.events import BadEvent, encode
+from order_fraud.relay import ROUTE, Hop, Relayed, Shelf, receive, step
+from scorecards import PANEL
+from tests.unit.kernel_tape import EVERYWHERE, FEEDBACK, feedback, order, sign_up
 
 HOPS = st.sampled_from(ROUTE)
-KEYS = st.none() | st.binary(max_size=8) | st.sampled_from([b"7", b"D", b"1.2.3.4", b"\xff"])
+KEYS = (
+    st.none() | st.binary(max_size=8) | st.sampled_from([b"7", b"D", b"1.2.3.4", b"C", b"mail.example", b"A", b"\xff"])
+)
 APPENDED = st.none() | st.integers(-(2**63), 2**63 - 1)
-GOOD = st.sampled_from([encode(order("7-1", device_id="D", ip="1.2.3.4")), encode(sign_up("7", device_id="D"))])
+PLACED = order("7-1", device_id="D", ip="1.2.3.4", **EVERYWHERE)
+GOOD = st.sampled_from(
+    [
+        encode(PLACED),
+        encode(sign_up("7", device_id="D", email_domain="mail.example", country="Germany")),
+        *(encode(feedback(kind, PLACED.data)) for kind in FEEDBACK),
+    ]
+)
+OWN_KEYS = {
+    "customer": b"7",
+    "device": b"D",
+    "ip": b"1.2.3.4",
+    "card": b"C",
+    "email_domain": b"mail.example",
+    "address": b"A",
+}
+KEYS = st.none() | st.binary(max_size=8) | st.sampled_from([*OWN_KEYS.values(), b"\xff"])
 LEAVES = (
     st.none()
     | st.booleans()
@@ -43,8 +61,8 @@ def outcome(hop: Hop, key: bytes | None, value: bytes | None, appended: int | No
     if reason:
         assert reason != "no reason"
         return "refused"
-    assert isinstance(event, NewOrder | NewCustomer)
-    step(hop, shelf, event, SCORECARD)
+    assert isinstance(event, Relayed)
+    step(hop, shelf, event, PANEL)
     assert len(shelf) == 1
     return "taken"
 
@@ -82,12 +100,12 @@ def test_names_that_stand_twice(hop: Hop, good: bytes, appended: int | None, dat
     name = data.draw(st.sampled_from(["id", "type", "subject", "time", "data", "source"]))
     earlier = json.dumps({name: data.draw(VALUES)}).encode()[1:-1]
     value = b"{" + earlier + b"," + good[1:]
-    for key in (b"7", b"D", b"1.2.3.4"):
+    for key in OWN_KEYS.values():
         outcome(hop, key, value, appended)
 
 
 @pytest.mark.parametrize("hop", ROUTE, ids=lambda hop: hop.entity)
 def test_the_good_ones_are_taken(hop: Hop) -> None:
     """Or all of the above would prove nothing."""
-    keys = {"customer": b"7", "device": b"D", "ip": b"1.2.3.4"}
-    assert outcome(hop, keys[hop.entity], encode(order("7-1", device_id="D", ip="1.2.3.4")), None) == "taken"
+    for event in (PLACED, *(feedback(kind, PLACED.data) for kind in FEEDBACK)):
+        assert outcome(hop, OWN_KEYS[hop.entity], encode(event), None) == "taken"

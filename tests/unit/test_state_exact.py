@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from order_fraud.events import encode
 from order_fraud.history import EXPIRY_MS
 from order_fraud.relay import Shelf, step
-from order_fraud.scorecard_v1 import SCORECARD
+from scorecards import PANEL
 from streams.state import Spec, Table
 from streams.state import table as table_module
 from streams.state.codecs import HISTORIES
@@ -107,7 +107,7 @@ def play(story: list[tuple[str, int, int, int]], files: Files) -> int:
             clock += passes * MINUTES_TO_EXPIRY / 8
             at = clock - late * MINUTES_TO_EXPIRY / 8
             answers = [
-                step(HOP, histories, order(f"{entity}-{number}", minute=at, device_id=f"D{entity}"), SCORECARD)
+                step(HOP, histories, order(f"{entity}-{number}", minute=at, device_id=f"D{entity}"), PANEL)
                 for histories in (table, shelf)
             ]
             assert answers[0] is not None

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from order_fraud import events, watch
 from order_fraud.events import BadEvent, VerdictOverdue
 from order_fraud.relay import ROUTE, Shelf, receive, step
-from order_fraud.scorecard_v1 import SCORECARD
 from order_fraud.watch import Answered, Entry, Read, Waiting
+from scorecards import PANEL
 
 NOON = 1_767_268_800_000  # 2026-01-01T12:00:00Z
 PATIENCE_S = 60.0
@@ -153,7 +153,7 @@ def test_the_reason_for_a_repeat_is_the_relays_own() -> None:
     shelf = Shelf()
     for _ in range(2):
         try:
-            step(ROUTE[0], shelf, receive(ROUTE[0], b"c", order("7-1")), SCORECARD)
+            step(ROUTE[0], shelf, receive(ROUTE[0], b"c", order("7-1")), PANEL)
         except BadEvent as error:
             said = str(error)
     assert said == watch.repeat("7-1")
@@ -198,7 +198,7 @@ def story(script: list[tuple[str, int]]) -> Story:
         }[kind](number)
         told.came_in.append(value)
         try:
-            onward = step(ROUTE[0], shelf, receive(ROUTE[0], b"c", value), SCORECARD)
+            onward = step(ROUTE[0], shelf, receive(ROUTE[0], b"c", value), PANEL)
         except BadEvent as error:
             told.letters.append((len(told.came_in) - 1, str(error)))
         else:
