@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from order_fraud.events import NewCustomer, NewOrder, encode
 from order_fraud.relay import ROUTE, Shelf, receive, step
-from order_fraud.scorecard_v1 import SCORECARD
+from scorecards import PANEL
 
 
 def microseconds_per_hop(sent: Sequence[tuple[str, NewCustomer | NewOrder]]) -> float:
@@ -18,7 +18,7 @@ def microseconds_per_hop(sent: Sequence[tuple[str, NewCustomer | NewOrder]]) -> 
     for record in records:
         hop, key, value = record
         while True:
-            onward = step(hop, shelves[hop.entity], receive(hop, key, value), SCORECARD)
+            onward = step(hop, shelves[hop.entity], receive(hop, key, value), PANEL)
             passed += 1
             if onward is None:
                 break

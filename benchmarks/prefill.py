@@ -9,8 +9,8 @@ import msgspec
 from benchmarks.load import Load, Shop
 from order_fraud.history import History, pack
 from order_fraud.relay import ROUTE, Shelf, receive, step
-from order_fraud.scorecard_v1 import SCORECARD
 from producers.patterns import FIRST_USER_ID
+from scorecards import PANEL
 
 CHUNK = 100_000
 HOP = ROUTE[0]
@@ -31,7 +31,7 @@ def fill(shop: Shop, load: Load, entities: int) -> None:
 def _records(load: Load) -> Iterator[dict[str, Any]]:
     shelf = Shelf()
     for record in load.warm_up + load.burst:
-        step(HOP, shelf, receive(HOP, record["key"], record["value"]), SCORECARD)
+        step(HOP, shelf, receive(HOP, record["key"], record["value"]), PANEL)
     for number, history in zip(count(FIRST_USER_ID), cycle(list(shelf.values())), strict=False):
         yield {"key": str(number).encode(), "value": pack(_of(history, str(number)))}
 

@@ -15,8 +15,8 @@ from benchmarks.reading import read_all
 from order_fraud import topics
 from order_fraud.events import BadEvent, encode
 from order_fraud.relay import ROUTE, Shelf, receive, step
-from order_fraud.scorecard_v1 import SCORECARD
 from order_fraud.topics import Topic
+from scorecards import PANEL
 
 Written = tuple[str, bytes | None, bytes | None]
 SHOWN = 200
@@ -56,7 +56,7 @@ def check(
                 written[hop.reads.name, key, value] += 1
             shelf = shelves.setdefault(message.partition(), Shelf())
             try:
-                onward = step(hop, shelf, receive(hop, key, value, message.timestamp()[1]), SCORECARD)
+                onward = step(hop, shelf, receive(hop, key, value, message.timestamp()[1]), PANEL)
             except BadEvent:
                 continue
             if onward is not None:

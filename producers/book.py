@@ -3,7 +3,7 @@
 Everything that must agree on order ids (producer, sandbox, fault plan) builds its book here, from the same rows.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -33,6 +33,11 @@ class Row:
         ip: dotted IPv4; None if unknown.
         truth: what the order really was, for evaluation alone, never sent: a pattern's name, or ``normal``, ``fraud``
             and ``unknown`` where only the ``class`` column tells.
+        card: the payment provider's fingerprint of the card; None if unknown.
+        email_domain: what follows the @ in the customer's e-mail address, in lower case; None if unknown.
+        address: the shop's fingerprint of the shipping address; None if unknown.
+        country: where the customer says to live; None if unknown.
+        ip_country: country of the ip, named as ``country`` is; None if unknown.
     """
 
     line: int
@@ -47,6 +52,11 @@ class Row:
     sex: str = ""
     age: str = ""
     truth: str = "unknown"
+    card: str | None = None
+    email_domain: str | None = None
+    address: str | None = None
+    country: str | None = None
+    ip_country: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +116,19 @@ def book(rows: Iterable[Row], rejected: Iterable[BadRow] = ()) -> Book:
     return Book(tuple(signups), tuple(sales), tuple(rejected))
 
 
-def events(book: Book, withhold: frozenset[str] = frozenset()) -> Iterator[tuple[str, NewCustomer | NewOrder]]:
+CountryOf = Callable[[str], str | None]
+"""Gives the country of a dotted ip, None if nobody knows."""
+
+
+def events(
+    book: Book, withhold: frozenset[str] = frozenset(), country_of: CountryOf | None = None
+) -> Iterator[tuple[str, NewCustomer | NewOrder]]:
     """Yield ``(customer_id, event)`` in order of ``time``; at the same instant sign-ups come before orders.
 
     Args:
         book: the sales.
         withhold: ids of orders to leave out.
+        country_of: asked for the country of an ip where the row does not say it.
     """
     signups = iter(book.signups)
     pending = next(signups, None)
@@ -120,7 +137,7 @@ def events(book: Book, withhold: frozenset[str] = frozenset()) -> Iterator[tuple
             yield pending.user_id, new_customer(pending)
             pending = next(signups, None)
         if sale.order_id not in withhold:
-            yield sale.row.user_id, new_order(sale)
+            yield sale.row.user_id, new_order(sale, country_of)
     # A sign-up is never after its own customer's purchase, so that none can be left over here.
 
 
@@ -135,15 +152,20 @@ def new_customer(row: Row) -> NewCustomer:
             customer_id=row.user_id,
             device_id=row.device_id,
             ip=row.ip,
+            email_domain=row.email_domain,
+            country=row.country,
             channel=row.source,
             browser=row.browser,
         ),
     )
 
 
-def new_order(sale: Sale) -> NewOrder:
-    """A sale as an event."""
+def new_order(sale: Sale, country_of: CountryOf | None = None) -> NewOrder:
+    """A sale as an event; ``country_of`` as in :func:`events`."""
     row = sale.row
+    ip_country = row.ip_country
+    if ip_country is None and row.ip is not None and country_of is not None:
+        ip_country = country_of(row.ip)
     return NewOrder(
         id=f"order/{sale.order_id}",
         source=SOURCE,
@@ -156,5 +178,9 @@ def new_order(sale: Sale) -> NewOrder:
             currency=CURRENCY,
             device_id=row.device_id,
             ip=row.ip,
+            card=row.card,
+            email_domain=row.email_domain,
+            address=row.address,
+            ip_country=ip_country,
         ),
     )

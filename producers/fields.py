@@ -1,4 +1,4 @@
-"""The cells of the public order CSV: each function returns the value or says in words what is wrong with the cell."""
+"""The cells of an order CSV: each function returns the value or says in words what is wrong with the cell."""
 
 import ipaddress
 import re
@@ -28,6 +28,8 @@ _USUAL_SIGNS = ("-- ::", "--T::")
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _CENT = Decimal("0.01")
+_CARD_NUMBER = re.compile(r"(\d[ -]?){12,19}", re.ASCII)
+_LONGEST_COUNTRY = 60
 _SHOWN = 40
 
 
@@ -133,6 +135,40 @@ def ipv4(column: str, value: str) -> str | None:
     if not 0 <= address < 2**32:
         raise BadField(f"{column} {shown(value)} is not an IPv4 address: out of 0 to {2**32 - 1}")
     return str(ipaddress.IPv4Address(int(address)))
+
+
+def card(column: str, value: str) -> str | None:
+    """A card's fingerprint; None if empty.
+
+    Raises:
+        BadField: it is as good as a card number, which must not go any further, or see :func:`text`.
+    """
+    if _CARD_NUMBER.fullmatch(value):  # it is not shown: messages end up in logs
+        raise BadField(f"{column} looks like a card number: give the payment provider's fingerprint of the card")
+    return text(column, value)
+
+
+def email_domain(column: str, value: str) -> str | None:
+    """What follows the @, in lower case; None if empty.
+
+    Raises:
+        BadField: it is a whole address, or see :func:`text`.
+    """
+    if "@" in value:  # it is not shown, either
+        raise BadField(f"{column} has an @: give only what follows it, the address itself is nobody's business")
+    return text(column, value.lower())
+
+
+def country(column: str, value: str) -> str | None:
+    """A country's name or code, as the source writes it; None if empty.
+
+    Raises:
+        BadField: shorter than two characters or longer than 60, or see :func:`text`.
+    """
+    found = text(column, value)
+    if found is not None and not 2 <= len(found) <= _LONGEST_COUNTRY:
+        raise BadField(f"{column} {shown(value)} is no country: 2 to {_LONGEST_COUNTRY} characters")
+    return found
 
 
 def _is_short_integer(value: str) -> bool:

@@ -1,8 +1,10 @@
 """Reads and writes the public e-commerce order CSV.
 
 Its columns: ``user_id, signup_time, purchase_time, purchase_value, device_id, source, browser, sex, age, ip_address,
-class``. They are found by name, in any order; ``sex``, ``age`` and ``class`` may be missing and further columns are
-ignored. One row stands on one line: a quoted field cannot span lines, so that one stray quote spoils one row only.
+class``, and where a file has them ``card, email_domain, address, country, ip_country``: fingerprint of the card, domain
+of the e-mail address, fingerprint of the shipping address, country of the customer and of the ip. They are found by
+name, in any order; ``sex``, ``age`` and ``class`` may be missing as well, and further columns are ignored. One row
+stands on one line: a quoted field cannot span lines, so that one stray quote spoils one row only.
 """
 
 import csv
@@ -31,7 +33,10 @@ COLUMNS = (
     "ip_address",
     "class",
 )
-OPTIONAL = frozenset({"sex", "age", "class"})
+FURTHER = ("card", "email_domain", "address", "country", "ip_country")
+"""Columns that the public set does not have."""
+
+OPTIONAL = frozenset({"sex", "age", "class", *FURTHER})
 MAX_LINE = 64 * 1024
 """Bytes; a longer line is refused without being kept in memory."""
 
@@ -114,16 +119,17 @@ def _header(lines: Iterator[tuple[int, bytes | None]]) -> _Header:
         names = [name.lower() for name in _cells(raw.removeprefix(b"\xef\xbb\xbf") if raw else raw)]
     except BadField as error:
         raise BadFile(f"line 1: the header cannot be read: {error}") from error
+    known = (*COLUMNS, *FURTHER)
     missing = [name for name in COLUMNS if name not in names and name not in OPTIONAL]
     if missing:
         raise BadFile(
             f"line 1: the header lacks {', '.join(missing)}; it names {shown(', '.join(names))} "
             f"and must name {', '.join(COLUMNS)}"
         )
-    repeated = [name for name in COLUMNS if names.count(name) > 1]
+    repeated = [name for name in known if names.count(name) > 1]
     if repeated:
         raise BadFile(f"line 1: the header names {', '.join(repeated)} more than once")
-    return _Header(len(names), {name: names.index(name) for name in COLUMNS if name in names})
+    return _Header(len(names), {name: names.index(name) for name in known if name in names})
 
 
 def _cells(raw: bytes | None) -> list[str]:
@@ -162,6 +168,11 @@ def _row(line: int, raw: bytes | None, header: _Header) -> Row:
         sex=cell.get("sex", ""),
         age=cell.get("age", ""),
         truth=_TRUTH.get(cell.get("class", ""), "unknown"),
+        card=fields.card("card", cell.get("card", "")),
+        email_domain=fields.email_domain("email_domain", cell.get("email_domain", "")),
+        address=fields.text("address", cell.get("address", "")),
+        country=fields.country("country", cell.get("country", "")),
+        ip_country=fields.country("ip_country", cell.get("ip_country", "")),
     )
     if row.purchase_time < row.signup_time:
         raise BadField(
@@ -171,9 +182,14 @@ def _row(line: int, raw: bytes | None, header: _Header) -> Row:
 
 
 def write(rows: Iterable[Row], stream: io.TextIOBase) -> None:
-    """Write rows in the public format: times in UTC, the ip as an integer, ``class`` 1 for whatever is not normal."""
+    """Write rows in the public format: times in UTC, the ip as an integer, ``class`` 1 for whatever is not normal.
+
+    Columns that the public set does not have are added at the end, those alone that a row has something to say in.
+    """
+    rows = list(rows)
+    further = [name for name in FURTHER if any(getattr(row, name) is not None for row in rows)]
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow((*COLUMNS, *further))
     for row in rows:
         whole, cents = divmod(row.amount, 100)
         writer.writerow(
@@ -189,6 +205,7 @@ def write(rows: Iterable[Row], stream: io.TextIOBase) -> None:
                 row.age,
                 "" if row.ip is None else int(IPv4Address(row.ip)),
                 {"normal": 0, "unknown": ""}.get(row.truth, 1),
+                *(getattr(row, name) or "" for name in further),
             )
         )
 

@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from order_fraud.events import NewCustomer, NewOrder
+from order_fraud.events import Event, NewCustomer, NewOrder
 from order_fraud.topics import CUSTOMER_EVENTS
-from producers import book, source
+from producers import book, countries, source
 from producers.book import Book
+from producers.countries import BadTable
 from producers.interrupt import Interrupt
 from producers.orders_csv import BadFile
 from producers.outbox import BrokerUnusable, Outbox, bootstrap_from_environment
@@ -38,6 +40,7 @@ exit codes:
 
 examples:
   python -m producers.shop --orders orders.csv
+  python -m producers.shop --orders orders.csv --countries ip_to_country.csv
   python -m producers.shop --generate 10000 --seed 7 --rate 1000 --truth truth.csv
 """
 
@@ -64,6 +67,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     source.add_arguments(parser)
     parser.add_argument("--rate", type=source.positive, metavar="R", help="records per second (default: flat out)")
     parser.add_argument("--withhold", type=Path, metavar="FILE", help="order ids, one a line, that are not to be sent")
+    parser.add_argument(
+        "--countries",
+        type=Path,
+        metavar="FILE",
+        help="a CSV of ip ranges (lower_bound_ip_address, upper_bound_ip_address, country): orders that do not say the "
+        "country of their ip are sent with it",
+    )
     parser.add_argument("--truth", type=Path, metavar="FILE", help="write order_id,pattern of all orders to this CSV")
     parser.add_argument("--summary", type=Path, metavar="FILE", help="write the counts to this JSON file")
     parser.add_argument(
@@ -82,6 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         orders = source.load(options)
         withhold = read_ids(options.withhold) if options.withhold else frozenset()
+        country_of = countries.read(options.countries) if options.countries else None
         if options.truth:
             source.write_truth(orders, options.truth)
         if options.summary:
@@ -90,11 +101,14 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokerUnusable as error:
         say(screen, f"error: {error}")
         return NO_BROKER
-    except (BadFile, OSError, UnicodeDecodeError) as error:
+    except (BadFile, BadTable, OSError, UnicodeDecodeError) as error:
         say(screen, f"error: {error}")
         return BAD_INPUT
     started = time.monotonic()
-    interrupted = not send(orders, withhold, outbox, options.rate, screen)
+    for row in country_of.rejected if country_of else ():
+        say(screen, f"{options.countries}: left out: {row}")
+    events = book.events(orders, withhold, country_of)
+    interrupted = not send(events, len(orders), outbox, options.rate, screen)
     summary = Summary(
         customers=outbox.acknowledged[NewCustomer.__name__],
         orders=outbox.acknowledged[NewOrder.__name__],
@@ -119,18 +133,26 @@ def say(screen: Console, line: str) -> None:
     screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def send(orders: Book, withhold: frozenset[str], outbox: Outbox, rate: int | None, screen: Console) -> bool:
-    """Send the whole book, at most ``rate`` records a second, and wait for all reports; False if interrupted."""
+def send(events: Iterable[tuple[str, Event]], total: int, outbox: Outbox, rate: int | None, screen: Console) -> bool:
+    """Send events under their keys and wait for all reports; False if interrupted.
+
+    Args:
+        events: with the key of each.
+        total: how many there may be, for those who look on.
+        outbox: of their topic.
+        rate: at most so many records a second; None for as many as the broker takes.
+        screen: where people look.
+    """
     started = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Interrupt() as interrupt, Progress(*columns, console=screen) as progress:
-        task = progress.add_task(f"sending to {CUSTOMER_EVENTS.name}", total=len(orders))
-        for number, (customer_id, event) in enumerate(book.events(orders, withhold)):
+        task = progress.add_task(f"sending to {CUSTOMER_EVENTS.name}", total=total)
+        for number, (key, event) in enumerate(events):
             if rate:
                 outbox.wait(until=started + number / rate)
             if interrupt.asked:
                 break
-            outbox.send(customer_id, event)
+            outbox.send(key, event)
             if number % _PROGRESS_STEP == 0:
                 progress.update(task, completed=number)
         else:

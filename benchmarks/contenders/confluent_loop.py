@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from order_fraud.events import encode
 from order_fraud.history import pack
 from order_fraud.relay import ROUTE, Hop, Shelf, receive, step
-from order_fraud.scorecard_v1 import SCORECARD
+from scorecards import PANEL
 
 Place = tuple[str, int]
 ANY_PARTITION = -1
@@ -66,7 +66,7 @@ def _pass(messages: list[Any], hops: dict[str, Hop], shelves: dict[Place, Shelf]
         place = topic, _ = message.topic(), message.partition()
         key, timestamp = message.key(), message.timestamp()[1]
         hop = hops[topic]
-        onward = step(hop, shelves[place], receive(hop, key, message.value(), timestamp), SCORECARD)
+        onward = step(hop, shelves[place], receive(hop, key, message.value(), timestamp), PANEL)
         changed[place].add(key.decode())
         offsets[place] = message.offset() + 1
         if onward is not None:

@@ -13,8 +13,8 @@ import faust
 from order_fraud.events import encode
 from order_fraud.history import History, pack, unpack
 from order_fraud.relay import ROUTE, Hop, receive, step
-from order_fraud.scorecard_v1 import SCORECARD
 from order_fraud.topics import FRAUD_VERDICTS
+from scorecards import PANEL
 
 
 class Shelf:
@@ -69,7 +69,7 @@ def _agent(hop: Hop, table: Any, topics: dict[str, Any]) -> Any:
             message = event.message
             shelf = shelves.get(message.partition) or shelves.setdefault(message.partition, Shelf(table))
             timestamp = int(message.timestamp * 1000)
-            onward = step(hop, shelf, receive(hop, event.key, event.value, timestamp), SCORECARD)
+            onward = step(hop, shelf, receive(hop, event.key, event.value, timestamp), PANEL)
             if onward is not None:
                 await topics[onward.topic.name].send(
                     key=onward.key.encode(), value=encode(onward.event), timestamp=message.timestamp

@@ -15,8 +15,8 @@ from quixstreams.models import Serializer
 from order_fraud.events import encode
 from order_fraud.history import History, pack, unpack
 from order_fraud.relay import ROUTE, Hop, Onward, receive, step
-from order_fraud.scorecard_v1 import SCORECARD
 from order_fraud.topics import FRAUD_VERDICTS
+from scorecards import PANEL
 
 HISTORY = b"h"
 COMMIT_EVERY = int(os.environ.get("BENCH_QUIX_COMMIT_EVERY", "10000"))
@@ -97,7 +97,7 @@ def _hop(hop: Hop) -> Any:
         if shelf is None:
             shelf = shelves[partition] = Shelf()
         shelf.state = state
-        onward = step(hop, shelf, receive(hop, key, value, timestamp), SCORECARD)
+        onward = step(hop, shelf, receive(hop, key, value, timestamp), PANEL)
         return () if onward is None else (onward,)
 
     return pass_hop

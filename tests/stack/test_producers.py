@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from order_fraud import events
 from order_fraud.events import Customer, DeliveryReleased, NewCustomer, NewOrder
 from order_fraud.topics import CUSTOMER_EVENTS, DELIVERY_EVENTS, TOPICS, Topic
-from producers import book, forge, generate, orders_csv, patterns, shop
+from producers import book, feedback, forge, generate, labels, orders_csv, patterns, shop
 from producers.outbox import BrokerUnusable, Outbox
 from stack import Ports, Stack
 
@@ -163,6 +163,65 @@ def test_a_stored_generated_set_is_sent_as_the_generated_one(
     first = values(from_file())
     assert shop.main(["--generate", "300", "--seed", "2", "--bootstrap", bootstrap]) == 0
     assert values(invented()) == first
+
+
+def test_the_country_of_each_ip_goes_with_the_order_and_wrong_lines_of_the_table_are_told(
+    bootstrap: str, reading: Callable[[Topic], NewRecords], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = reading(CUSTOMER_EVENTS)
+    orders, table = tmp_path / "orders.csv", tmp_path / "countries.csv"
+    row = "{},2015-02-24 22:55:49,2015-04-18 02:47:11,34,DEVICE,SEO,Chrome,M,39,{},0"
+    orders.write_text("\n".join([HEADER, row.format(1, "1.0.0.7"), row.format(2, "9.9.9.9"), row.format(3, "")]))
+    table.write_text(
+        "lower_bound_ip_address,upper_bound_ip_address,country\n16777216,16777471,Australia\n1.02E+09,1024032767,X\n"
+    )
+    arguments = ["--orders", str(orders), "--countries", str(table), "--bootstrap", bootstrap]
+    assert shop.main(arguments) == shop.ALL_WELL
+    sent = [events.decode(record.value()) for record in new()]
+    found = {event.data.order_id: event.data.ip_country for event in sent if isinstance(event, NewOrder)}
+    assert found == {"1-1": "Australia", "2-1": None, "3-1": None}
+    assert "countries.csv: left out: line 3: lower_bound_ip_address '1.02E+09'" in capsys.readouterr().err
+    assert shop.main([*arguments[:2], "--countries", str(orders), "--bootstrap", bootstrap]) == shop.BAD_INPUT
+    assert "line 1: the header lacks lower_bound_ip_address" in capsys.readouterr().err
+
+
+def test_feedback_follows_the_class_column_and_names_every_entity_of_its_order(
+    bootstrap: str, reading: Callable[[Topic], NewRecords], tmp_path: Path
+) -> None:
+    new = reading(CUSTOMER_EVENTS)
+    stored, summary = tmp_path / "orders.csv", tmp_path / "summary.json"
+    assert generate.main(["600", "--seed", "4", "--write-csv", str(stored)]) == 0
+    arguments = ["--orders", str(stored), "--delay-days", "10", "--bootstrap", bootstrap, "--summary", str(summary)]
+    assert feedback.main(arguments) == feedback.ALL_WELL
+    records = new()
+    expected = list(labels.charged_back(patterns.generate(600, 4), timedelta(days=10)))
+    assert len(expected) > 30
+    assert sorted(values(records)) == sorted(map(events.encode, expected))
+    assert {record.key() for record in records} == {event.data.customer_id.encode() for event in expected}
+    told = json.loads(summary.read_text())
+    assert told.pop("seconds") >= 0
+    counts = {"confirmed": 0, "cleared": 0, "charged_back": len(expected), "not_yet": 0, "rejected_lines": 0}
+    assert told == counts
+
+
+def test_feedback_of_a_file_and_of_single_orders_up_to_a_day(
+    bootstrap: str, reading: Callable[[Topic], NewRecords], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = reading(CUSTOMER_EVENTS)
+    first, second, third = (sale.order_id for sale in patterns.generate(600, 4).sales[:3])
+    reviewed = tmp_path / "reviewed.csv"
+    reviewed.write_text(f"{first},cleared,2015-12-01T10:00Z\n{second},confirmed,2016-01-01T10:00Z\n4711-1,cleared\n")
+    arguments = ["--generate", "600", "--seed", "4", "--labels", str(reviewed), "--charge-back", third]
+    arguments += ["--at", "2015-12-02T10:00Z", "--until", "2015-12-31T00:00Z", "--by", "anna"]
+    assert feedback.main([*arguments, "--bootstrap", bootstrap]) == feedback.ROWS_REJECTED
+    sent = [events.decode(record.value()) for record in new()]
+    assert {event.id for event in sent} == {f"fraud-cleared/{first}", f"chargeback/{third}"}
+    shown = capsys.readouterr().err
+    assert "rejected line 3: order '4711-1' is not among these orders" in shown
+    assert "left out, since they come after 2015-12-31T00:00:00+00:00: 1" in shown
+    assert "0 confirmed, 1 cleared, 1 charged back" in shown
+    assert feedback.main([*arguments, "--bootstrap", "127.0.0.1:9"]) == feedback.NO_BROKER
+    assert "make up" in capsys.readouterr().err
 
 
 def test_a_rate_is_kept(bootstrap: str, tmp_path: Path) -> None:
