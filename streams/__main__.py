@@ -9,9 +9,11 @@ import faust
 import msgspec
 from confluent_kafka import KafkaException
 
+from order_fraud.topics import FRAUD_POLICIES
 from streams import admin
 from streams.app import create_app
 from streams.health import PortTaken, watched
+from streams.policies import PoliciesUnusable, following
 from streams.settings import explain, from_environment
 from streams.state.spec import StateError
 
@@ -25,7 +27,8 @@ exit codes:
   0  told to stop
   1  failed while it ran: the log says how. Nothing of the poll in hand was committed; start it again
   {EXIT_USAGE}  a wrong option or setting
-  {EXIT_NOT_READY}  the broker cannot be reached, its topics differ from the registry, or the state folder is no use
+  {EXIT_NOT_READY}  the broker cannot be reached, its topics differ from the registry, the state folder is no use, or
+     {FRAUD_POLICIES.name} does not say which scorecard judges
   {EXIT_PORT_TAKEN}  the port for metrics and health cannot be had
 
 batch settings, latency against throughput:
@@ -67,9 +70,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with watched(settings) as observer:
             admin.check(settings.bootstrap)
-            app = create_app(settings, observer)
-            faust.Worker(app, loglevel=options.log_level.lower(), redirect_stdouts=False).execute_from_commandline()
-    except (admin.TopicsDiffer, KafkaException, StateError) as error:
+            with following(settings, observer) as judging:
+                app = create_app(settings, observer, judging)
+                faust.Worker(app, loglevel=options.log_level.lower(), redirect_stdouts=False).execute_from_commandline()
+    except (admin.TopicsDiffer, KafkaException, StateError, PoliciesUnusable) as error:
         print(f"streams: {error}", file=sys.stderr)
         return EXIT_NOT_READY
     except PortTaken as error:

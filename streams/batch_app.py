@@ -12,6 +12,7 @@ from order_fraud.topics import Topic
 from streams import transport
 from streams.batch import Batch
 from streams.observer import Observer, Place
+from streams.policies import Judging, bundled
 from streams.settings import Settings
 from streams.state import Tables
 
@@ -28,16 +29,22 @@ class BatchApp(faust.App):
         settings: from outside.
         state_tables: state of the partitions that are ours.
         observer: hears of everything that happens.
+        judging: says who judges from now on.
+        beginnings: called before each transaction, on the event loop.
         ticks: who acts as time passes, without a record (see :data:`Tick`).
         readers: how many agents read each topic.
         flow_resumed: set while Faust takes records: not between a rebalance and the end of its recovery.
         on_ready: called when newly assigned partitions have their state.
     """
 
-    def __init__(self, settings: Settings, tables: Tables, observer: Observer, **options: Any) -> None:
+    def __init__(
+        self, settings: Settings, tables: Tables, observer: Observer, judging: Judging = bundled, **options: Any
+    ) -> None:
         self.settings = settings
         self.state_tables = tables
         self.observer = observer
+        self.judging = judging
+        self.beginnings: list[Callable[[], None]] = []
         self.ticks: list[Tick] = []
         self.readers: Counter[str] = Counter()
         self.flow_resumed = asyncio.Event()

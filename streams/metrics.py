@@ -25,10 +25,11 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from prometheus_client.registry import Collector
 
 from order_fraud.events import NoFraudDetected, PossibleFraud, VerdictOverdue
-from order_fraud.scorecard_v1 import SCORECARD
+from order_fraud.judge import Panel
 from order_fraud.topics import DELIVERY_EVENTS, FRAUD_VERDICTS
 from streams import __version__
 from streams.batch import Batch, Output
+from streams.judged import Scorecards
 from streams.observer import Place
 from streams.progress import Progress
 
@@ -163,9 +164,8 @@ class Metrics:
         self._assigned = Gauge("countersign_partitions_assigned", "Partitions of this worker", registry=registry)
         self._ready = Gauge("countersign_ready", "1 with partitions and histories in place", registry=registry)
         self._ready.set_function(lambda: float(self.progress.is_ready))
-        Info("countersign_build", "What runs here", registry=registry).info(
-            {"version": __version__, "scorecard_version": SCORECARD.version}
-        )
+        Info("countersign_build", "What runs here", registry=registry).info({"version": __version__})
+        self._scorecards = Scorecards(registry)
         for outcome in _OUTCOMES.values():
             self._decided.labels(outcome)
 
@@ -192,6 +192,14 @@ class Metrics:
         """The partitions and their histories are there."""
         self.progress.ready()
 
+    def judging(self, panel: Panel) -> None:
+        """These scorecards judge from now on."""
+        self._scorecards.judging(panel)
+
+    def policy_refused(self, why: str) -> None:
+        """A record of the policies was of no use."""
+        self._scorecards.refused(why)
+
     def polled(self, batches: Sequence[Batch]) -> None:
         """These batches go to their agents."""
         self.progress.polled({(batch.topic, batch.partition): batch.first_offset for batch in batches if batch.records})
@@ -216,6 +224,7 @@ class Metrics:
         self._latency.observe(now_ms, map(_timestamp, verdicts))
         for initial, count in _initials(verdicts).items():
             self._decided.labels(_OUTCOMES[initial]).inc(count)
+        self._scorecards.count(map(_value, verdicts))
 
     def aborted(self, batches: Sequence[Batch]) -> None:
         """The transaction of these batches was aborted; they come again."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from order_fraud.judge import Panel
 from streams.batch import Batch
 
 Place = tuple[str, int]
@@ -11,8 +12,16 @@ Place = tuple[str, int]
 
 class Observer(Protocol):
     """Hears of everything that a worker does. Calls come from the event loop, those about a restore from the thread
-    that restores.
+    that restores, those about policies from the one that follows them.
     """
+
+    def judging(self, panel: Panel) -> None:
+        """Hear who judges from now on, and who is on trial."""
+        return
+
+    def policy_refused(self, why: str) -> None:
+        """Hear that a record of the policies was of no use; ``why`` is one of :data:`order_fraud.policies.Why`."""
+        return
 
     def assigned(self, places: Iterable[Place]) -> None:
         """Hear which partitions are ours from now on."""

@@ -90,6 +90,8 @@ class Consumer(WithoutFaustOffsets):
     async def _pass_on(self, batches: list[Batch]) -> None:
         """Let the agents do their work and make it a fact, or none of it."""
         observer = self.app.observer
+        for begin in self.app.beginnings:
+            begin()
         observer.polled(batches)
         try:
             await self._call(self._committing.begin, batches)

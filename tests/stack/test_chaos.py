@@ -19,6 +19,7 @@ def test_thirty_faults_under_load_lose_and_repeat_nothing(tmp_path: Path) -> Non
     assert code == chaos.CLEAN, figures["wrong"] or figures["stalled"]
     assert sum(figures["faults"].values()) == FAULTS
     assert figures["faults"].keys() >= {"worker-kill", "worker-pause", "broker-kill", "poison", "duplicates"}
+    assert len(figures["verdicts_by_scorecard"]) > 2, "scorecards changed, and each judged something"
     assert figures["orders"] > 10_000
     assert figures["dead_letters_found"] == figures["dead_letters_expected"] > 100
 

@@ -66,6 +66,10 @@ class Workers:
         worker.terminate()
         return worker.wait(timeout=30)
 
+    def ended(self, index: int) -> int:
+        """Wait until a worker ends by itself; return the exit code."""
+        return self._running.pop(index).wait(timeout=60)
+
     def kill_all(self) -> None:
         """Leave no process behind."""
         for index in list(self._running):

@@ -34,6 +34,7 @@ def verdict(order_id: str) -> bytes:
         reasons=(),
         signals={},
         scorecard_version="0",
+        outcome="clear",
     )
     event = events.NoFraudDetected(id=f"verdict/{order_id}", source="/t", subject=order_id, time=TIME, data=data)
     return events.encode(event)

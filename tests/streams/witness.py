@@ -1,15 +1,18 @@
 """Reads the topics from outside and folds them again: written apart from the streams code, which it judges."""
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
-from order_fraud import events, topics
+from order_fraud import events, policies, topics
+from order_fraud.judge import Panel
+from order_fraud.policies import Policies
 from order_fraud.relay import ROUTE, Shelf, receive, step
-from order_fraud.scorecard_v1 import SCORECARD
 from order_fraud.topics import Topic
+from scorecards import PANEL
 
 PLANTED = "planted"
 
@@ -73,11 +76,39 @@ def subjects(bootstrap: str, topic: Topic, prefix: str) -> Counter[str]:
     )
 
 
+def verdicts(bootstrap: str) -> list[events.PossibleFraud | events.NoFraudDetected]:
+    """Return all verdicts, partition by partition in their order."""
+    found = (events.decode(message.value()) for message in read(bootstrap, topics.FRAUD_VERDICTS))
+    return [event for event in found if isinstance(event, events.PossibleFraud | events.NoFraudDetected)]
+
+
+def published(bootstrap: str) -> Policies:
+    """Return all scorecards; records that hold none are passed over."""
+    known = policies.initial(PANEL)
+    for message in read(bootstrap, topics.FRAUD_POLICIES):
+        with contextlib.suppress(policies.Refused):
+            known = known.apply(policies.receive(message.key(), message.value()))
+    return known
+
+
 def differences(bootstrap: str) -> list[str]:
-    """Fold every hop topic again in offset order and return what the stream did not write byte for byte."""
+    """Fold every hop topic again in offset order and return what the stream did not write byte for byte.
+
+    An order is judged again by those whom its verdict names: that they were the right ones is another question.
+    """
+    known, named = published(bootstrap), {event.subject: event.data for event in verdicts(bootstrap)}
+    panels: dict[tuple[str, ...], Panel] = {(): PANEL}
+
+    def panel_of(order_id: str) -> Panel:
+        verdict = named.get(order_id)
+        names = (verdict.scorecard_version, *(one.scorecard_version for one in verdict.shadows)) if verdict else ()
+        if names not in panels:
+            panels[names] = known.bench(names[0], names[1:])
+        return panels[names]
+
     written = Counter(
         (message.topic(), message.key(), message.value())
-        for topic in (topics.RELAY_BY_DEVICE, topics.RELAY_BY_IP, topics.FRAUD_VERDICTS)
+        for topic in (*(hop.reads for hop in ROUTE[1:]), topics.FRAUD_VERDICTS)
         for message in read(bootstrap, topic)
     )
     expected: Counter[tuple[str | None, bytes | None, bytes | None]] = Counter()
@@ -86,7 +117,7 @@ def differences(bootstrap: str) -> list[str]:
         for message in read(bootstrap, hop.reads):
             try:
                 event = receive(hop, message.key(), message.value(), message.timestamp()[1])
-                onward = step(hop, histories.setdefault(message.partition(), Shelf()), event, SCORECARD)
+                onward = step(hop, histories.setdefault(message.partition(), Shelf()), event, panel_of(event.subject))
             except events.BadEvent:
                 continue
             if onward is not None:

@@ -1,6 +1,7 @@
 """Chaos: a real broker and real workers under load, a seeded schedule of faults, and a checker that judges the topics.
 
     poison     records that no service may use, each with the reason that its dead letter must name
+    changes    scorecards published and activated, and records that must change none
     tape       what is sent: the shop's events with duplicates, reordering and poison in them
     plan       the schedule: which fault, when, on whom; the same seed gives the same plan
     cluster    the broker and the workers, to be killed, frozen and started again

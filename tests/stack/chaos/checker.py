@@ -3,7 +3,8 @@
 Step 1  the input is what was planned, so that everything after it means something
 Step 2  each order has one verdict, and no other verdict is there
 Step 3  each verdict has one delivery outcome, and it is the one that the verdict asks for
-Step 4  the hops folded again give the same records, in the same order with the same times, and the same histories
+Step 4  each verdict names scorecards that exist, and by them the hops folded again give the same records, in the same
+        order with the same times, and the same histories
 Step 5  each poison and each repeat is a dead letter, byte for byte, with reason and origin, and nothing else is
 """
 
@@ -22,6 +23,7 @@ from order_fraud.events import (
     decode,
 )
 from order_fraud.relay import ROUTE
+from tests.stack.chaos.panels import Panels
 from tests.stack.chaos.plan import Plan
 from tests.stack.chaos.refold import Fold, differing, fold, histories_differing, misplaced
 from tests.stack.chaos.tape import Sent
@@ -46,6 +48,7 @@ class Judgement:
         letters_expected: dead letters that the plan asks for.
         letters_found: dead letters that are there.
         alarms: of overdue verdicts.
+        scorecards: how many verdicts each gave, by its version.
     """
 
     wrong: dict[str, list[str]] = field(default_factory=dict)
@@ -53,6 +56,7 @@ class Judgement:
     letters_expected: int = 0
     letters_found: int = 0
     alarms: int = 0
+    scorecards: dict[str, int] = field(default_factory=dict)
 
     def note(self, check: str, sentences: Iterable[str]) -> None:
         """Add the outcome of one check."""
@@ -75,7 +79,11 @@ def judge(plan: Plan, log: Log) -> Judgement:
     _verdicts(found, plan, log)
     _deliveries(found, log)
     _alarms(found, log, places)
-    done = fold(log)
+    panels = Panels(log)
+    found.scorecards = panels.verdicts
+    done = fold(log, panels)
+    found.note("versions_unknown", _unknown(panels))
+    found.note("versions_not_chosen", _unchosen(panels))
     found.note("not_reproducible", differing(done, log, WRITTEN, NUMBER))
     overtaken, mistimed = misplaced(done, log, WRITTEN)
     found.note("out_of_order", overtaken)
@@ -192,6 +200,20 @@ def _alarms(found: Judgement, log: Log, places: dict[_Place, Sent]) -> None:
     wrong += [f"{alarm} was said {times} times of {record}" for (alarm, record), times in alarms.items() if times > 1]
     found.alarms = alarms.total()
     found.note("alarms_wrong", wrong)
+
+
+def _unknown(panels: Panels) -> Iterable[str]:
+    return (
+        f"the verdict on order {order_id} names scorecard {version!r}, which nobody published"
+        for order_id, version in sorted(panels.unknown.items())
+    )
+
+
+def _unchosen(panels: Panels) -> Iterable[str]:
+    return (
+        f"the verdict on order {order_id} names scorecard {active!r} with {shadows} on trial, which nobody activated so"
+        for order_id, (active, *shadows) in sorted(panels.unchosen.items())
+    )
 
 
 def _dead_letters(found: Judgement, log: Log, places: dict[_Place, Sent], done: Fold) -> None:

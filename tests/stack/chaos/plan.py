@@ -16,7 +16,7 @@ RATE = 450.0
 MOST_WORKERS = 5
 """One more than there are partitions: it stands by."""
 
-INPUT = ("duplicates", "reordering", "poison")
+INPUT = ("duplicates", "reordering", "poison", "policy-change")
 SHARES = {
     "worker-kill": 22,
     "worker-lost": 7,
@@ -27,6 +27,7 @@ SHARES = {
     "duplicates": 13,
     "reordering": 12,
     "poison": 12,
+    "policy-change": 12,
 }
 MEANING = {
     "worker-kill": "kill -9, started again within two seconds",
@@ -38,6 +39,7 @@ MEANING = {
     "duplicates": "records sent again, at once or long after",
     "reordering": "a stretch shuffled, records held back, sign-ups after their orders, an old date",
     "poison": "records that no service may use",
+    "policy-change": "a new scorecard judges, others are on trial; half of them with records that must change nothing",
 }
 
 

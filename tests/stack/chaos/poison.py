@@ -50,6 +50,12 @@ def _swap(old: bytes, new: bytes) -> Callable[[str], bytes]:
     return make
 
 
+def _feedback(name: str, **changes: str) -> bytes:
+    envelope = {"id": f"chargeback/{name}", "source": "/chaos", "subject": name}
+    feedback = events.Feedback(order_id=name, customer_id=name)
+    return events.encode(events.ChargebackOpened(**(envelope | changes), time=TIME, data=feedback))
+
+
 def _verdict(name: str) -> bytes:
     verdict = events.Verdict(
         order_id=name,
@@ -60,10 +66,15 @@ def _verdict(name: str) -> bytes:
         reasons=(),
         signals={},
         scorecard_version="v1",
+        outcome="clear",
     )
     return events.encode(
         events.NoFraudDetected(id=f"verdict/{name}", source="/chaos", subject=name, time=TIME, data=verdict)
     )
+
+
+def _mail(name: str) -> bytes:
+    return _order(name, email_domain="mail.example")
 
 
 _SHOP = topics.CUSTOMER_EVENTS.name
@@ -96,6 +107,12 @@ _KINDS: tuple[tuple[str, str, _Maker, str], ...] = (
     ("device hop, no device", topics.RELAY_BY_DEVICE.name, lambda name: _order(name, device_id=None), "no device"),
     ("ip hop, no ip", topics.RELAY_BY_IP.name, lambda name: _order(name, ip=None), "no ip"),
     ("ip hop, another's key", topics.RELAY_BY_IP.name, lambda name: _order(name, ip="1.2.3.4"), "instead of its ip"),
+    ("card hop, no card", topics.RELAY_BY_CARD.name, _order, "no card"),
+    ("mail hop, another's key", topics.RELAY_BY_EMAIL_DOMAIN.name, _mail, "instead of its email_domain"),
+    ("address hop, garbage", topics.RELAY_BY_ADDRESS.name, lambda name: b"{" + name.encode(), "malformed"),
+    ("address hop, feedback without", topics.RELAY_BY_ADDRESS.name, _feedback, "no address"),
+    ("feedback, another's subject", _SHOP, lambda name: _feedback(name, subject="1000001-1"), "$.subject"),
+    ("feedback, another kind's id", _SHOP, lambda name: _feedback(name, id=f"fraud-cleared/{name}"), "$.id"),
     ("order as a verdict", topics.FRAUD_VERDICTS.name, _order, "no business"),
     ("correction, garbage", topics.RECONCILIATION_FINDINGS.name, lambda name: b"\x00" + name.encode(), "malformed"),
 )

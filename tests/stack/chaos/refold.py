@@ -1,15 +1,19 @@
-"""Folds every hop's topic again, in offset order, with the kernel alone: what must lie on the topics after it."""
+"""Folds every hop's topic again, in offset order, with the kernel alone: what must lie on the topics after it.
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+Which scorecards judge an order is not asked of the clock: its verdict names them, and they are taken at its word
+(:mod:`tests.stack.chaos.panels`). Whether they were the ones to judge is a question of its own.
+"""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
 from order_fraud.events import BadEvent, encode
 from order_fraud.history import EXPIRY_MS, pack, unpack
-from order_fraud.relay import ROUTE, Hop, Shelf, receive, step
-from order_fraud.scorecard_v1 import SCORECARD
+from order_fraud.judge import Panel
+from order_fraud.relay import ROUTE, Hop, Relayed, Shelf, receive, step
 from tests.stack.chaos.topics import Log, Record
 
 
@@ -37,22 +41,26 @@ class Fold:
     histories: dict[tuple[str, int], Shelf] = field(default_factory=dict)
 
 
-def fold(log: Log) -> Fold:
+PanelFor = Callable[[Relayed], Panel]
+"""Gives the scorecards that judge an order; of what is no order, any will do."""
+
+
+def fold(log: Log, panel_for: PanelFor) -> Fold:
     """Fold all hops."""
     done = Fold()
     for hop in ROUTE:
         for partition, records in groupby(log[hop.reads.name], key=lambda record: record.partition):
-            _fold_one(done, hop, partition, records)
+            _fold_one(done, hop, partition, records, panel_for)
     return done
 
 
-def _fold_one(done: Fold, hop: Hop, partition: int, records: Iterable[Record]) -> None:
+def _fold_one(done: Fold, hop: Hop, partition: int, records: Iterable[Record], panel_for: PanelFor) -> None:
     shelf = done.histories[hop.entity, partition] = Shelf()
     outputs = done.outputs[hop.entity, partition]
     for record in records:
         try:
             event = receive(hop, record.key, record.value, record.appended)
-            onward = step(hop, shelf, event, SCORECARD)
+            onward = step(hop, shelf, event, panel_for(event))
         except BadEvent as error:
             done.refused[hop.reads.name, partition, record.offset] = str(error)
             continue
@@ -87,15 +95,22 @@ def _show(output: Output) -> str:
 
 
 def misplaced(done: Fold, log: Log, written: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Return outputs of one hop and partition that overtook each other, and those with another record time."""
-    places = {(topic, record.value): record for topic in written for record in log[topic]}
+    """Return outputs of one hop and partition that overtook each other, and those with another record time.
+
+    Feedback may be said twice in the same words; both come from one partition, so the first written is the first said.
+    """
+    places: dict[tuple[str, bytes | None], deque[Record]] = defaultdict(deque)
+    for topic in written:
+        for record in log[topic]:
+            places[topic, record.value].append(record)
     overtaken, mistimed = [], []
     for (entity, _), outputs in done.outputs.items():
         last: dict[tuple[str, int], int] = {}
         for output, appended in outputs:
-            record = places.get((output.topic, output.value))
-            if record is None:
+            found = places[output.topic, output.value]
+            if not found:
                 continue  # differing() says so
+            record = found.popleft()
             where = f"{output.topic}[{record.partition}]@{record.offset}"
             before = last.get((output.topic, record.partition), -1)
             if record.offset <= before:

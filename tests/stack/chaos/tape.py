@@ -1,4 +1,4 @@
-"""What is sent: the shop's events in business order, with duplicates, reordering and poison at the planned moments."""
+"""What is sent: the shop's events and what is said of orders later, in business order, with the faults of the plan."""
 
 import random
 from collections.abc import Sequence
@@ -8,15 +8,21 @@ from datetime import timedelta
 import msgspec
 
 from order_fraud import topics
-from order_fraud.events import NewCustomer, NewOrder, encode
-from producers import book, patterns
+from order_fraud.events import ChargebackOpened, FraudCleared, FraudConfirmed, NewCustomer, NewOrder, encode
+from order_fraud.relay import Relayed
+from producers import book, labels, patterns
+from producers.book import Book
+from producers.labels import HONEST, Word
+from tests.stack.chaos.changes import changes
 from tests.stack.chaos.poison import doses
 
-ORDERS_PER_RECORD = 0.64
-"""About two of three events of a generated book are orders, the others sign-ups."""
+ORDERS_PER_RECORD = 0.58
+"""Of ten records about six are orders, the others sign-ups, and feedback on every eighth order."""
+ACCUSED, CLEARED = 0.05, 0.6
+"""Part of the honest orders that somebody takes for fraud, and of these, the part that is cleared later."""
 
 REPEAT = "is a repeat"
-POISON_DOSES = 10
+POISON_DOSES = 12
 """Records of one poison fault: three of them go through all kinds."""
 ANCIENT = timedelta(days=500)
 """How far one order of each reordering is dated back: beyond what an entity without other events is remembered for."""
@@ -54,13 +60,13 @@ class _Draft:
     topic: str
     key: bytes | None
     value: bytes | None
-    event: NewCustomer | NewOrder | None = None
+    event: Relayed | None = None
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class InputFault:
-    """A fault that lies in the tape itself: ``kind`` is ``duplicates``, ``reordering`` or ``poison``."""
+    """A fault that lies in the tape itself: ``kind`` is one of ``plan.INPUT``."""
 
     kind: str
     at: float
@@ -69,11 +75,12 @@ class InputFault:
 def record(seed: int, seconds: float, rate: float, faults: Sequence[InputFault]) -> tuple[Sent, ...]:
     """Return the tape: ``rate`` records a second for so many seconds, and the faults in it."""
     draw = random.Random(f"tape {seed}")
+    orders = patterns.generate(max(1, round(seconds * rate * ORDERS_PER_RECORD)), seed)
+    events: list[Relayed] = [event for _, event in book.events(orders)]
+    events = sorted([*events, *_feedback(draw, orders)], key=lambda event: event.time)
     tape = [
-        _Draft(0.0, serial, topics.CUSTOMER_EVENTS.name, key.encode(), encode(event), event)
-        for serial, (key, event) in enumerate(
-            book.events(patterns.generate(max(1, round(seconds * rate * ORDERS_PER_RECORD)), seed))
-        )
+        _Draft(0.0, serial, topics.CUSTOMER_EVENTS.name, event.data.customer_id.encode(), encode(event), event)
+        for serial, event in enumerate(events)
     ]
     for place, draft in enumerate(tape):
         draft.at = seconds * place / len(tape)
@@ -87,9 +94,32 @@ def record(seed: int, seconds: float, rate: float, faults: Sequence[InputFault])
     for number, fault in enumerate(fault for fault in faults if fault.kind == "poison"):
         made = doses(draw, number * POISON_DOSES, POISON_DOSES)
         extra += [_Draft(fault.at, 0, dose.topic, dose.key, dose.value, None, dose.reason) for dose in made]
+    for number, fault in enumerate(fault for fault in faults if fault.kind == "policy-change"):
+        name = topics.FRAUD_POLICIES.name
+        extra += [_Draft(fault.at + one.after, 0, name, one.key, one.value) for one in changes(draw, number)]
     for serial, draft in enumerate(extra, start=len(tape)):
         draft.serial = serial
     return _numbered(draw, sorted(tape + extra, key=lambda draft: (draft.at, draft.serial)))
+
+
+def _feedback(draw: random.Random, orders: Book) -> list[Word]:
+    """Say of every fraud that it was one, of most twice; accuse some honest orders too, and clear most of these.
+
+    An order that is called fraud by a person and by the bank counts once, so both are among them.
+    """
+    said: list[Word] = []
+    for sale in orders.sales:
+        found_out = sale.row.purchase_time + timedelta(days=draw.uniform(0.1, 10))
+        disputed = found_out + timedelta(days=draw.uniform(0.1, 20))
+        if sale.row.truth not in HONEST:
+            said.append(labels.said(ChargebackOpened, sale, disputed))
+            if draw.random() < 0.6:
+                said.append(labels.said(FraudConfirmed, sale, found_out, by="chaos"))
+        elif draw.random() < ACCUSED:
+            said.append(labels.said(draw.choice((FraudConfirmed, ChargebackOpened)), sale, found_out))
+            if draw.random() < CLEARED:
+                said.append(labels.said(FraudCleared, sale, disputed, by="chaos"))
+    return said
 
 
 def _place(tape: list[_Draft], at: float, seconds: float) -> int:
@@ -133,14 +163,17 @@ def _duplicates(draw: random.Random, tape: list[_Draft], at: float) -> list[_Dra
 
 
 def _numbered(draw: random.Random, drafts: list[_Draft]) -> tuple[Sent, ...]:
-    """Number the records; of those that say the same, the first counts and the others are repeats."""
+    """Number the records; of those that say the same, the first counts and the others are repeats.
+
+    Feedback that is repeated goes the whole way again and changes nothing: it is no repeat that must be refused.
+    """
     seen: set[str] = set()
     tape = []
     for number, draft in enumerate(drafts):
         reason, order_id = draft.reason, ""
         if draft.event is not None:
             if draft.event.id in seen:
-                reason = REPEAT
+                reason = REPEAT if isinstance(draft.event, NewCustomer | NewOrder) else ""
             elif isinstance(draft.event, NewOrder):
                 order_id = draft.event.data.order_id
             seen.add(draft.event.id)
