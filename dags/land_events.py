@@ -5,7 +5,7 @@ from typing import Any
 
 from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule, dag, task
 
-from order_fraud.topics import ARCHIVED
+from order_fraud.topics import ARCHIVED, CUSTOMER_EVENTS
 
 DOC = """
 ### Kafka topics into the lake
@@ -14,7 +14,9 @@ First the end of every topic is marked, effects before their causes (deliveries,
 so that no verdict lands without its order, however busy the topics are. Then one task per topic reads everything
 committed since the last run, up to its mark, and appends it to the Iceberg table `kafka.<topic>` together with the
 offsets reached: **one commit, so running it twice changes nothing** and a crash leaves nothing half done. Ip addresses
-are masked. A record that is no event is set aside in `quarantine.<topic>` with topic, partition, offset and reason.
+are masked, those on the lists of scorecards too. A record that is no event is set aside in `quarantine.<topic>` with
+topic, partition, offset and reason. At last `fraud_labels` brings the table `fraud.labels` up to date: which orders
+were confirmed as fraud, charged back or cleared, and since when that is known.
 
 Start it by hand, or `POST /api/v2/dags/land_events/dagRuns`. Each task returns the rows it landed (tab *XCom*).
 
@@ -45,7 +47,7 @@ HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless
     },
 )
 def land_events() -> None:
-    """Mark the ends, then one task per archived topic, side by side."""
+    """Mark the ends, then one task per archived topic, side by side; then the labels."""
 
     @task(doc_md="How far each topic reaches, effects before their causes.")
     def mark_ends() -> dict[str, dict[str, int]]:
@@ -54,6 +56,7 @@ def land_events() -> None:
         return mark()
 
     ends = mark_ends()
+    landed = {}
     for topic in ARCHIVED:
         table = topic.name.replace(".", "_").replace("-", "_")
 
@@ -63,7 +66,15 @@ def land_events() -> None:
 
             return land_topic(name, ends)
 
-        land(topic.name, ends)
+        landed[topic.name] = land(topic.name, ends)
+
+    @task(task_id="fraud_labels", doc_md="What orders turned out to be, from the words that have landed.")
+    def labels() -> dict[str, Any]:
+        from lake.tasks import record_labels
+
+        return record_labels()
+
+    landed[CUSTOMER_EVENTS.name] >> labels()
 
 
 land_events()

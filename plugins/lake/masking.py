@@ -3,7 +3,10 @@
 import hmac
 import re
 
+import msgspec
+
 from lake.settings import BadSetting
+from order_fraud.scorecard import Scorecard
 
 MIN_KEY_BYTES = 16
 _TOKEN = re.compile(r"tok_[0-9a-f]{32}\Z")
@@ -39,6 +42,18 @@ class Masker:
             )
             self._known[value] = token
         return token
+
+    def scorecard(self, scorecard: Scorecard) -> Scorecard:
+        """Return a scorecard whose lists name masked ips, so that it judges masked orders as the raw one judges raw
+        ones.
+        """
+        if all(entry.entity != "ip" for entry in scorecard.lists):
+            return scorecard
+        lists = tuple(
+            msgspec.structs.replace(entry, value=self(entry.value)) if entry.entity == "ip" else entry
+            for entry in scorecard.lists
+        )
+        return msgspec.structs.replace(scorecard, lists=lists)
 
     def email(self, address: str) -> str:
         """Return the token of an e-mail address, alike for any case and surrounding blanks."""

@@ -136,6 +136,23 @@ FINDINGS = _namespace_table(
     "day",
     MonthTransform(),
 )
+LABELS = _namespace_table(
+    ("fraud", "labels"),
+    _schema(
+        ("order_id", TEXT, "of the order that the word is about; it need not have landed yet"),
+        ("customer_id", TEXT, "its customer"),
+        ("label", TEXT, "fraud or honest, as this word says; the last word on an order counts"),
+        ("source", TEXT, "event type: FraudConfirmed, FraudCleared, ChargebackOpened"),
+        ("event_id", TEXT, "deterministic id of the event"),
+        ("known_at", TIME, "business time of the event: nobody could know before"),
+        ("day", DAY, "UTC day of known_at"),
+        ("by?", TEXT, "who says so, as the event has it"),
+        ("partition", IntegerType(), "of customer.events, where the event stands"),
+        ("offset", LONG, "in that partition"),
+    ),
+    "day",
+    MonthTransform(),
+)
 
 _QUARANTINE = _schema(
     ("quarantine_id", TEXT, "hash of origin, row and expectation: the same failure is kept once"),
@@ -156,7 +173,7 @@ def quarantine(source: TableSpec) -> TableSpec:
 
 
 SOURCES: tuple[TableSpec, ...] = (*(records(topic) for topic in ARCHIVED), SHOP_ORDERS, PAYMENTS_CHARGES)
-ALL: tuple[TableSpec, ...] = (*SOURCES, *(quarantine(source) for source in SOURCES), FINDINGS)
+ALL: tuple[TableSpec, ...] = (*SOURCES, *(quarantine(source) for source in SOURCES), FINDINGS, LABELS)
 
 
 @retry(

@@ -39,6 +39,13 @@ def land_topic(name: str, ends: Ends) -> dict[str, Any]:
     return asdict(kafka.land_topic(open_catalog(settings), topic, settings.kafka, masker(), run_id(), until))
 
 
+def record_labels() -> dict[str, Any]:
+    """Bring fraud.labels up to the words that have landed, and return what it brought, as a landing does."""
+    from lake import labels
+
+    return asdict(labels.record(open_catalog(), run_id()))
+
+
 def land_flow(path: Path) -> dict[str, Any]:
     """Land the object of one flow file and return what it brought: table, rows, quarantined, seconds."""
     from lake.landing import sources

@@ -5,6 +5,7 @@ import shlex
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +23,15 @@ PORTS = (
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Addresses and secrets of a stack of its own, as ``python -m stack env`` prints them."""
+    with running_stack(tmp_path_factory.mktemp("stack")) as environment:
+        yield environment
+
+
+@contextmanager
+def running_stack(folder: Path) -> Iterator[dict[str, str]]:
+    """Broker, store and sandbox that live in a folder for as long as this is open; yields addresses and secrets."""
     if not PYTHON.exists():
         pytest.skip(f"{PYTHON.relative_to(ROOT)} is missing, which starts broker and store: run `make setup`")
-    folder = tmp_path_factory.mktemp("stack")
     env = {name: value for name, value in os.environ.items() if not name.startswith(("COUNTERSIGN", "AWS", "PYTHON"))}
     env |= {f"COUNTERSIGN_PORT_{name}": str(port) for name, port in zip(PORTS, free_ports(), strict=True)}
     command = [str(PYTHON), "-m", "stack", "--run-dir", str(folder)]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from order_fraud import topics
@@ -32,15 +32,18 @@ def order(number: int, ip: str | None = "10.1.2.3") -> NewOrder:
 class Tape:
     """A topic made for one test, like ``customer.events`` but under a name of its own."""
 
-    def __init__(self, bootstrap: str, like: Topic = topics.CUSTOMER_EVENTS) -> None:
+    def __init__(
+        self, bootstrap: str, like: Topic = topics.CUSTOMER_EVENTS, config: dict[str, str] | None = None
+    ) -> None:
         self.bootstrap = bootstrap
+        self.config = config or {}
         self.topic = replace(like, name=f"test.{uuid4().hex[:12]}")
         self.admin = AdminClient({"bootstrap.servers": bootstrap})
         self.make()
 
     def make(self) -> None:
         """Create the topic."""
-        made = self.admin.create_topics([NewTopic(self.topic.name, self.topic.partitions, 1)])
+        made = self.admin.create_topics([NewTopic(self.topic.name, self.topic.partitions, 1, config=self.config)])
         made[self.topic.name].result(30)
 
     def remove(self) -> None:
@@ -74,6 +77,23 @@ class Tape:
                 *(encode(order(number)) for number in range(first, first + count) if number % 4 == partition),
                 partition=partition,
             )
+
+    def readable(self, partition: int) -> int:
+        """Return how many records the broker still hands out."""
+        settings = {"bootstrap.servers": self.bootstrap, "group.id": uuid4().hex, "enable.partition.eof": True}
+        consumer = Consumer(settings)
+        try:
+            consumer.assign([TopicPartition(self.topic.name, partition, 0)])
+            count = 0
+            while True:
+                message = consumer.poll(30)
+                assert message is not None, f"{self.topic.name} does not answer"
+                if message.error() is not None:
+                    assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+                    return count
+                count += 1
+        finally:
+            consumer.close()
 
     @contextmanager
     def transaction(self) -> Iterator[Producer]:

@@ -5,7 +5,7 @@ Tests plant a difference by editing one system's rows. The archive is made with 
 
 import random
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -19,13 +19,18 @@ from lake.reconcile.outcome import Outcome
 from lake.reconcile.parity import ARCHIVE_SCHEMA, compare
 from lake.reconcile.scope import Scope
 from lake.reconcile.summary import figures, summarize
-from order_fraud import events, relay, topics
+from order_fraud import events, policies, relay, topics
 from order_fraud.events import (
+    Activation,
+    ChargebackOpened,
     Customer,
     Delivery,
     DeliveryHeld,
     DeliveryReleased,
     Event,
+    Feedback,
+    FraudCleared,
+    FraudConfirmed,
     NewCustomer,
     NewOrder,
     NoFraudDetected,
@@ -33,7 +38,9 @@ from order_fraud.events import (
     Overdue,
     VerdictOverdue,
 )
-from order_fraud.scorecard_v1 import SCORECARD
+from order_fraud.judge import Panel
+from order_fraud.scorecard import Scorecard
+from scorecards import PANEL
 
 START = datetime(2015, 3, 1, tzinfo=UTC)
 ARRIVED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -60,6 +67,19 @@ def order(
     return NewOrder(id=f"order/{order_id}", source="/shop", subject=order_id, time=at, data=data)
 
 
+def feedback(
+    kind: type[FraudConfirmed | FraudCleared | ChargebackOpened], about: NewOrder, at: datetime, by: str | None = None
+) -> FraudConfirmed | FraudCleared | ChargebackOpened:
+    """Return word of what an order turned out to be, with the entities of that order."""
+    what = {FraudConfirmed: "fraud-confirmed", FraudCleared: "fraud-cleared"}.get(kind, "chargeback")
+    names = ("order_id", "customer_id", "device_id", "ip", "card", "email_domain", "address")
+    data = Feedback(**{name: getattr(about.data, name) for name in names}, by=by)
+    return kind(id=f"{what}/{about.subject}", source="/review", subject=about.subject, time=at, data=data)
+
+
+Incoming = NewCustomer | NewOrder | FraudConfirmed | FraudCleared | ChargebackOpened
+
+
 @dataclass
 class World:
     """What every system holds, as plain rows that a test may edit."""
@@ -70,10 +90,10 @@ class World:
     shop_aside: list[str] = field(default_factory=list)
     charges_aside: list[str] = field(default_factory=list)
 
-    def append(self, topic: str, key: str, event: Event) -> dict[str, Any]:
+    def append(self, topic: str, key: str, event: Event, partitions: int = PARTITIONS) -> dict[str, Any]:
         """Put an event on a topic as landing would archive it."""
         rows = self.topics.setdefault(topic, [])
-        partition = zlib.crc32(key.encode()) % PARTITIONS
+        partition = zlib.crc32(key.encode()) % partitions
         row = {
             "partition": partition,
             "offset": sum(row["partition"] == partition for row in rows) * 3 + 7,  # gaps, as transactions leave them
@@ -89,8 +109,20 @@ class World:
         rows.append(row)
         return row
 
-    def stream(self, incoming: Sequence[NewCustomer | NewOrder]) -> "World":
-        """Let the events run through relay and delivery, hop after hop."""
+    def publish(self, scorecard: Scorecard, at: datetime = START) -> None:
+        """Put a scorecard on fraud.policies."""
+        event = policies.publication(scorecard, at)
+        self.append(topics.FRAUD_POLICIES.name, policies.key(event), event, 1)
+
+    def activate(self, active: str, *shadows: str, at: datetime = START) -> None:
+        """Let published scorecards judge; what has been judged stays judged."""
+        event = policies.activation(Activation(active=active, shadows=shadows, owner="ann", reason="a test"), at)
+        self.append(topics.FRAUD_POLICIES.name, policies.key(event), event, 1)
+
+    def stream(
+        self, incoming: Sequence[Incoming], panel_of: Callable[[str], Panel] = lambda order_id: PANEL
+    ) -> "World":
+        """Let the events run through relay and delivery, hop after hop; ``panel_of`` says who judges which order."""
         for event in incoming:
             self.append(topics.CUSTOMER_EVENTS.name, event.data.customer_id, event)
         for hop in relay.ROUTE:
@@ -100,7 +132,8 @@ class World:
                     event = relay.receive(
                         hop, row["key"].encode(), row["value"].encode(), int(row["timestamp"].timestamp() * 1000)
                     )
-                    onward = relay.step(hop, histories.setdefault(row["partition"], relay.Shelf()), event, SCORECARD)
+                    panel = panel_of(event.subject)
+                    onward = relay.step(hop, histories.setdefault(row["partition"], relay.Shelf()), event, panel)
                 except relay.Unusable:
                     continue
                 if onward is not None:
@@ -167,7 +200,7 @@ class World:
         self, first: date = date(2000, 1, 1), last: date = date(2100, 1, 1), settled: datetime | None = None
     ) -> Scope:
         """Fold, and open the facts."""
-        parity = compare(self.archive, SCORECARD, first, last)
+        parity = compare(self.archive, PANEL, first, last)
         both = {
             "streamed": facts.streamed(self.archive(topics.CUSTOMER_EVENTS.name, facts.ARCHIVE_COLUMNS)),
             "verdicts": facts.verdicts(self.archive(topics.FRAUD_VERDICTS.name, facts.ARCHIVE_COLUMNS)),
@@ -215,6 +248,25 @@ def traffic(customers: int = 12, orders: int = 4, seed: int = 1) -> list[NewCust
     return sorted(made, key=lambda event: event.time)
 
 
+def full_traffic(customers: int = 12, orders: int = 4, seed: int = 1) -> list[Incoming]:
+    """Return traffic whose orders take all six hops, and word of what some of them were."""
+    made: list[Incoming] = []
+    for event in traffic(customers, orders, seed):
+        if not isinstance(event, NewOrder):
+            made.append(event)
+            continue
+        number = int(event.data.customer_id[1:])
+        more = {"card": f"card{number % 5}", "email_domain": "example.org", "address": f"a{number % 6}"}
+        rich = msgspec.structs.replace(event, data=msgspec.structs.replace(event.data, **more))
+        made.append(rich)
+        if event.subject.endswith("-2"):
+            at = event.time + timedelta(hours=30)
+            made.append(feedback(ChargebackOpened if number % 2 else FraudConfirmed, rich, at, "dp_1"))
+            if number % 4 == 0:
+                made.append(feedback(FraudCleared, rich, at + timedelta(hours=1), "ann"))
+    return sorted(made, key=lambda event: event.time)
+
+
 def calm(seed: int = 1, customers: int = 12, orders: int = 4) -> World:
     """Return a world in which all systems agree."""
     made = traffic(customers, orders, seed)
@@ -231,8 +283,7 @@ def outcome_of(world: World, run_id: str, *, dry_run: bool = False) -> Outcome:
         last=(START + timedelta(days=5)).date(),
         dry_run=dry_run,
         settled=scope.settled,
-        scorecard_version=SCORECARD.version,
-        threshold=SCORECARD.threshold,
+        scorecards=list(scope.parity.judged),
         snapshots=dict(scope.snapshots),
         parity=figures(scope.parity),
         summary=summarize(scope),

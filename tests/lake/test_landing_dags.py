@@ -11,6 +11,7 @@ import httpx
 import pytest
 from confluent_kafka import Producer
 
+from lake.landing.broker import ends
 from lake.landing.flows import load_all
 from order_fraud import topics
 from order_fraud.events import encode
@@ -81,7 +82,9 @@ def airflow(stack: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_land_events_lands_every_topic_and_then_nothing_more(airflow: Airflow, stack: dict[str, str]) -> None:
-    producer = Producer({"bootstrap.servers": stack["COUNTERSIGN_KAFKA"]})
+    bootstrap = stack["COUNTERSIGN_KAFKA"]
+    before = sum(sum(end.values()) for end in ends(bootstrap, [topics.CUSTOMER_EVENTS]).values())
+    producer = Producer({"bootstrap.servers": bootstrap})
     for number in range(20):
         producer.produce(topics.CUSTOMER_EVENTS.name, key=str(number), value=encode(order(number)))
     assert producer.flush(30) == 0
@@ -90,12 +93,13 @@ def test_land_events_lands_every_topic_and_then_nothing_more(airflow: Airflow, s
     returned = {task: found["returned"] for task, found in first["tasks"].items()}
     assert returned.keys() == {
         "mark_ends",
+        "fraud_labels",
         *(topic.name.replace(".", "_").replace("-", "_") for topic in topics.ARCHIVED),
     }
-    assert sum(returned["mark_ends"][topics.CUSTOMER_EVENTS.name].values()) == 20
+    assert sum(returned["mark_ends"][topics.CUSTOMER_EVENTS.name].values()) == before + 20
     assert returned["customer_events"]["table"] == "kafka.customer_events"
-    assert returned["customer_events"]["rows"] == 20
-    assert returned["fraud_verdicts"]["rows"] == 0
+    assert returned["customer_events"]["rows"] == before + 20
+    assert returned["fraud_labels"]["table"] == "fraud.labels"
     assert {found["returned"]["rows"] for task, found in again["tasks"].items() if task != "mark_ends"} == {0}
 
 

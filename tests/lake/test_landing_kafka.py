@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
+import msgspec
 import pytest
 from pyiceberg.catalog import Catalog
 
@@ -19,9 +20,21 @@ from lake.landing.broker import TopicUnusable, ends
 from lake.landing.kafka import OffsetGap, land_topic
 from lake.landing.progress import OFFSET, Conflict, Landed, ProgressLost, latest
 from lake.masking import Masker
-from order_fraud import topics, watch
-from order_fraud.events import NewOrder, decode, encode
+from order_fraud import policies, topics, watch
+from order_fraud.events import (
+    Activation,
+    ChargebackOpened,
+    Feedback,
+    FraudCleared,
+    FraudConfirmed,
+    NewOrder,
+    decode,
+    encode,
+)
+from order_fraud.scorecard import ListEntry
+from scorecards import SCORECARD
 from tests.lake.kafka_topic import Tape, order
+from tests.lake.reconcile_world import full_traffic
 
 KEY = "a masking key for tests"
 
@@ -75,6 +88,81 @@ def test_key_that_is_an_ip_is_masked(lake: Catalog, stack: dict[str, str]) -> No
     land(lake, tape)
     (row,) = rows(lake, tape)
     assert row["key"] == decode(row["value"].encode()).data.ip == Masker(KEY)("10.1.2.3")
+
+
+WORLD = full_traffic()
+KEYED = (
+    (topics.CUSTOMER_EVENTS, "customer_id"),
+    (topics.RELAY_BY_CARD, "card"),
+    (topics.RELAY_BY_EMAIL_DOMAIN, "email_domain"),
+    (topics.RELAY_BY_ADDRESS, "address"),
+)
+
+
+@pytest.mark.parametrize(("topic", "name"), KEYED, ids=[name for _, name in KEYED])
+def test_words_of_fraud_land_masked_and_fingerprints_as_they_are(
+    lake: Catalog, stack: dict[str, str], topic: topics.Topic, name: str
+) -> None:
+    """On every topic of the relay; on a topic keyed by a fingerprint, the key is one."""
+    tape = Tape(stack["COUNTERSIGN_KAFKA"], like=topic)
+    words = [event for event in WORLD if isinstance(event.data, Feedback) and event.data.ip]
+    assert {type(event) for event in words} == {FraudConfirmed, FraudCleared, ChargebackOpened}
+    for event in words:
+        tape.send(encode(event), key=getattr(event.data, name).encode())
+    assert land(lake, tape).rows == len(words)
+    for event, row in zip(words, rows(lake, tape), strict=True):
+        landed = decode(row["value"].encode())
+        assert row["key"] == getattr(event.data, name)
+        assert landed.data.ip == Masker(KEY)(event.data.ip)
+        assert event.data.ip not in str(row)
+        assert msgspec.structs.replace(landed.data, ip=event.data.ip) == event.data, "something else was changed"
+        assert (row["type"], row["event_id"]) == (type(event).__name__, event.id)
+
+
+def test_ips_on_the_lists_of_a_scorecard_are_masked(lake: Catalog, stack: dict[str, str]) -> None:
+    tape = Tape(stack["COUNTERSIGN_KAFKA"], like=topics.FRAUD_POLICIES)
+    common = {"effect": "block", "reason": "known", "owner": "ann"}
+    lists = (
+        ListEntry(code="a", entity="ip", value="10.1.2.3", **common),
+        ListEntry(code="b", entity="card", value="card1", **common),
+    )
+    event = policies.publication(msgspec.structs.replace(SCORECARD, version="2", lists=lists), order(1).time)
+    tape.send(encode(event), key=policies.key(event).encode())
+    assert land(lake, tape).rows == 1
+    (row,) = rows(lake, tape)
+    assert (row["key"], row["type"], row["subject"]) == ("policy/2", "PolicyPublished", "2")
+    landed = policies.receive(row["key"].encode(), row["value"].encode()).data
+    assert [entry.value for entry in landed.lists] == [Masker(KEY)("10.1.2.3"), "card1"]
+    assert "10.1.2.3" not in row["value"]
+    assert msgspec.structs.replace(landed, lists=lists) == event.data
+
+
+def test_compaction_leaves_gaps_and_the_landing_goes_on(lake: Catalog, stack: dict[str, str]) -> None:
+    """The broker really compacts: activations that were replaced vanish, before and behind what has landed."""
+    quick = {"segment.ms": "100", "min.cleanable.dirty.ratio": "0.01", "max.compaction.lag.ms": "100"}
+    tape = Tape(stack["COUNTERSIGN_KAFKA"], topics.FRAUD_POLICIES, {**topics.FRAUD_POLICIES.config, **quick})
+
+    def say(first: int, count: int) -> None:
+        for number in range(first, first + count):
+            chosen = Activation(active="1", owner="ann", reason=f"the {number}th")
+            event = policies.activation(chosen, order(number).time)
+            tape.send(encode(event), key=policies.key(event).encode())
+            sleep(0.12)  # so that the next record begins a segment
+
+    say(0, 3)
+    assert land(lake, tape).rows == 3
+    say(3, 3)
+    deadline = monotonic() + 120
+    while tape.readable(0) > 2 and monotonic() < deadline:
+        sleep(1)  # the cleaner looks every 15 seconds
+    assert tape.readable(0) <= 2, "the broker did not compact"
+    later = land(lake, tape).rows
+    assert 1 <= later <= 2
+    found = rows(lake, tape)
+    assert [row["offset"] for row in found][:3] == [0, 1, 2], "what has landed stays, though the broker forgot it"
+    assert found[-1]["offset"] == 5
+    assert json.loads(found[-1]["value"])["data"]["reason"] == "the 5th"
+    assert land(lake, tape).rows == 0
 
 
 def test_event_without_ip_lands_as_it_is(lake: Catalog, tape: Tape) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from lake.landing.quarantine import Rejected
 from lake.masking import Masker
 from order_fraud import events
-from order_fraud.events import AnyEvent, BadEvent, NewCustomer, NewOrder
+from order_fraud.events import AnyEvent, BadEvent, PolicyPublished
 from order_fraud.topics import Topic
 
 _QUOTED = re.compile(r"'[^']*'")
@@ -68,10 +68,18 @@ class Batch:
         return self._mask(text) if self._key_is_ip else text
 
     def _masked(self, event: AnyEvent) -> bytes:
-        """The canonical JSON of the event, its ip masked; the bytes that came may be written in another way."""
-        if isinstance(event, NewOrder | NewCustomer) and event.data.ip is not None:
-            # The event was decoded here and is seen by nobody else; two copies of it would cost more than all the rest.
-            msgspec.structs.force_setattr(event.data, "ip", self._mask(event.data.ip))
+        """The canonical JSON of the event, its ips masked; the bytes that came may be written in another way.
+
+        Whatever has an ip is masked, be it an order, a sign-up or word of what an order was; so are the ips on the
+        lists of a scorecard: masked orders must meet masked lists, or they would be judged in another way. Cards
+        and addresses land as they are, because senders give fingerprints of them and never the thing itself.
+        """
+        # The event was decoded here and is seen by nobody else; two copies of it would cost more than all the rest.
+        data = event.data
+        if isinstance(event, PolicyPublished):
+            msgspec.structs.force_setattr(event, "data", self._mask.scorecard(event.data))
+        elif (ip := getattr(data, "ip", None)) is not None:
+            msgspec.structs.force_setattr(data, "ip", self._mask(ip))
         return events.encode(event)
 
     def _reject(self, record: Record, value: bytes, reason: str) -> Rejected:

@@ -5,7 +5,7 @@ from datetime import date, datetime
 import msgspec
 
 from lake.reconcile.findings import KINDS, Difference
-from lake.reconcile.parity import HopParity
+from lake.reconcile.parity import HopParity, Judged
 from lake.reconcile.refold import Refused
 
 
@@ -67,7 +67,8 @@ class ParityFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         refused_inputs: inputs that the stream refuses, over all days; ``refused`` holds the first of them.
-        sign_ups: differences on the way of sign-ups, in words: no order is concerned, but histories may be.
+        others: differences on the way of sign-ups and of word of what orders were, in words: no order's own record is
+            concerned, but histories may be.
         pending: answers that may still come.
         seconds: that folding took, all hops together.
     """
@@ -77,7 +78,7 @@ class ParityFigures(msgspec.Struct, frozen=True, kw_only=True):
     hops: list[HopParity]
     refused_inputs: int
     refused: list[Refused]
-    sign_ups: list[str]
+    others: list[str]
     pending: int
     seconds: float
 
@@ -90,7 +91,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         made_at: when.
         first, last: the business days looked at, both included.
         settled: business later than this was taken to be under way.
-        scorecard_version, threshold: of the scorecard that judged again.
+        scorecards: that judged on these days, the one that judges now last.
         snapshots: the lake's snapshot ids by table; with them the run can be repeated on the same data.
         differences: all findings.
     """
@@ -101,8 +102,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     last: date
     dry_run: bool
     settled: datetime
-    scorecard_version: str
-    threshold: int
+    scorecards: list[Judged]
     snapshots: dict[str, int]
     parity: ParityFigures
     summary: Summary

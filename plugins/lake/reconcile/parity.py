@@ -1,6 +1,7 @@
 """Compare every answer of the stream with the re-folded one, byte for byte.
 
-A disagreement is one of four: the archived event *differs*; it is *lost* (its input is there, and a later input of the
+A disagreement is one of five: the archived event *differs*; it is *unjudged* (a verdict that names a scorecard which
+nobody published, so that it cannot be given again); it is *lost* (its input is there, and a later input of the
 same partition was answered, so that no answer can still come); it is *pending* (no later input was answered either); or
 it is *unexplained* (no archived input leads to it).
 """
@@ -14,11 +15,12 @@ from typing import Literal
 import polars as pl
 
 from lake.reconcile.explain import canonical, difference
-from lake.reconcile.refold import Passed, Refold, Refused, refold
+from lake.reconcile.panels import PanelOf, Panels, known_policies, panels_of
+from lake.reconcile.refold import Passed, Refold, Refused, Witness, refold
 from order_fraud import topics
 from order_fraud.events import BadEvent
+from order_fraud.judge import Panel
 from order_fraud.relay import ROUTE, Hop
-from order_fraud.scorecard import Scorecard
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +41,11 @@ ARCHIVE_SCHEMA: dict[str, pl.DataType] = {
 Archive = Callable[[str, Sequence[str]], pl.DataFrame]
 """Reads columns of an archived topic: (topic name, columns) -> rows of ``ARCHIVE_SCHEMA`` in any order."""
 
-Folder = Callable[[Hop, pl.DataFrame, Scorecard], Iterable[Refold]]
+Folder = Callable[[Hop, pl.DataFrame, PanelOf], Iterable[Refold]]
 """Re-folds every partition of one hop's topic."""
+
+INPUT = ("partition", "offset", "timestamp", "key", "event_id", "subject", "value")
+"""The columns that a fold needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +74,23 @@ class Disagreement:
         words: the difference in words.
     """
 
-    state: Literal["differs", "lost", "pending", "unexplained"]
+    state: Literal["differs", "unjudged", "lost", "pending", "unexplained"]
     event_id: str
     subject: str
     target: str
     read: Place | None
     found: Place | None
     words: str
+
+    @property
+    def of_order(self) -> bool:
+        """Whether an order or its verdict is concerned, not a sign-up nor word of what an order was."""
+        return is_order(self.event_id)
+
+
+def is_order(event_id: str) -> bool:
+    """Whether an event is an order or the verdict on one, by its id."""
+    return event_id.startswith(("order/", "verdict/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +107,21 @@ class HopParity:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """How many verdicts of the days asked for a scorecard gave.
+
+    Attributes:
+        threshold: the lowest score that it does not clear; None if the scorecard was never published.
+        active: whether it is the one that judges now.
+    """
+
+    version: str
+    threshold: int | None
+    verdicts: int
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Parity:
     """Everything that re-folding brought to light.
 
@@ -101,6 +131,7 @@ class Parity:
         disagreements: over all days, in the order of the route.
         refused: inputs that the stream refuses, over all days.
         hops: one line per hop, over all days.
+        judged: the scorecards that judged on the days asked for, the one that judges now last.
     """
 
     verdicts: int
@@ -108,30 +139,46 @@ class Parity:
     disagreements: tuple[Disagreement, ...]
     refused: tuple[Refused, ...]
     hops: tuple[HopParity, ...]
+    judged: tuple[Judged, ...]
 
 
-def fold_here(hop: Hop, rows: pl.DataFrame, scorecard: Scorecard) -> Iterator[Refold]:
+def fold_here(hop: Hop, rows: pl.DataFrame, panel_of: PanelOf, witness: Witness | None = None) -> Iterator[Refold]:
     """Re-fold a hop's partitions one after the other in this process."""
     for (partition,), part in sorted(rows.group_by("partition"), key=lambda group: group[0]):
-        columns = part.sort("offset").select("offset", pl.col("timestamp").dt.epoch("ms"), "key", "subject", "value")
-        yield refold(hop, int(str(partition)), columns.iter_rows(), scorecard, part.height)
+        columns = part.sort("offset").select(
+            "offset", pl.col("timestamp").dt.epoch("ms"), "key", "event_id", "subject", "value"
+        )
+        yield refold(hop, int(str(partition)), columns.iter_rows(), panel_of, part.height, witness)
 
 
-def compare(archive: Archive, scorecard: Scorecard, first: date, last: date, fold: Folder = fold_here) -> Parity:
+def read_panels(archive: Archive, bundled: Panel) -> Panels:
+    """Return who judged each archived order; ``bundled`` judges until the archive says otherwise."""
+    known = known_policies(archive(topics.FRAUD_POLICIES.name, ("offset", "key", "value")), bundled)
+    return panels_of(known, archive(topics.FRAUD_VERDICTS.name, ("subject", "partition", "offset", "value")))
+
+
+def compare(archive: Archive, judges: Panel | Panels, first: date, last: date, fold: Folder = fold_here) -> Parity:
     """Re-fold all hops and compare what they must have passed on with what is archived.
 
     Histories need the whole past, so all archived records are folded; only the verdict counts are of the days
     ``first`` to ``last``.
+
+    Args:
+        archive: reads the archived topics, the policies among them.
+        judges: who judges until another scorecard is activated, or who judged each order, if that has been read.
+        first, last: business days, both included.
+        fold: re-folds a hop.
     """
+    panels = read_panels(archive, judges) if isinstance(judges, Panel) else judges
     targets = {topic: _Target(topic, archive) for topic in _targets()}
     disagreements: list[Disagreement] = []
     refused: list[Refused] = []
     hops: list[HopParity] = []
     for hop in ROUTE:
-        rows = archive(hop.reads.name, ("partition", "offset", "timestamp", "key", "subject", "value"))
+        rows = archive(hop.reads.name, INPUT)
         records = passed = equal = 0
         seconds = 0.0
-        for folded in fold(hop, rows, scorecard):
+        for folded in fold(hop, rows, panels):
             records += folded.records
             seconds += folded.seconds
             refused += folded.refused
@@ -145,11 +192,29 @@ def compare(archive: Archive, scorecard: Scorecard, first: date, last: date, fol
         log.info("%s hop: %d of %d outputs come out again, byte for byte", hop.entity, equal, passed)
     for target in targets.values():
         disagreements += target.unexplained()
+    disagreements = [_by_whom(one, panels) for one in disagreements]
     verdicts = targets[topics.FRAUD_VERDICTS.name].rows.filter(pl.col("day").is_between(first, last))
     ids = verdicts["event_id"].unique()
     wrong = [one.event_id for one in disagreements if one.found and one.target == topics.FRAUD_VERDICTS.name]
     equal_verdicts = ids.len() - ids.is_in(wrong).sum()
-    return Parity(ids.len(), equal_verdicts, tuple(disagreements), tuple(refused), tuple(hops))
+    judged = tuple(_judged(verdicts["value"], panels))
+    return Parity(ids.len(), equal_verdicts, tuple(disagreements), tuple(refused), tuple(hops), judged)
+
+
+def _by_whom(one: Disagreement, panels: Panels) -> Disagreement:
+    """Where nobody can judge as the stream did, say that instead of all that therefore comes out in another way."""
+    if one.state != "differs" or one.target != topics.FRAUD_VERDICTS.name or one.subject not in panels.unpublished:
+        return one
+    return replace(one, state="unjudged", words=panels.unpublished[one.subject])
+
+
+def _judged(verdicts: pl.Series, panels: Panels) -> Iterator[Judged]:
+    active = panels.known.panel.active.version
+    named = verdicts.str.json_path_match("$.data.scorecard_version").value_counts(name="verdicts").drop_nulls()
+    counts = dict.fromkeys([*sorted(set(named[verdicts.name]) - {active}), active], 0) | dict(named.iter_rows())
+    for version, number in counts.items():
+        scorecard = panels.known.scorecards.get(version)
+        yield Judged(version, scorecard.bands[0].at if scorecard else None, number, version == active)
 
 
 def _targets() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 from pyiceberg.catalog import Catalog
-from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo, In
 from pyiceberg.table import Table
 
 from lake import tables
@@ -65,7 +65,9 @@ class Lake:
         Raises:
             NothingLanded: no system has any.
         """
-        landed = pl.concat([self._read(name, ("day",)) for name in ("kafka.customer_events", "shop.orders")])["day"]
+        # Word of what an order was comes months later, and no order has come by that day.
+        streamed = self._read("kafka.customer_events", ("day",), In("type", ("NewOrder", "NewCustomer")))
+        landed = pl.concat([streamed, self._read("shop.orders", ("day",))])["day"]
         if landed.is_empty():
             raise NothingLanded("no order has landed yet: run land_events and land_sources first")
         return landed.min(), landed.max()  # type: ignore[return-value]  # polars types them as any literal

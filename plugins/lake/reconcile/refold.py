@@ -5,19 +5,23 @@ in that order must give the stream's answers again, byte for byte.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import monotonic
 
+from lake.reconcile.panels import PanelOf
 from order_fraud import events, relay
-from order_fraud.events import BadEvent
+from order_fraud.events import BadEvent, NewOrder, NoFraudDetected, PossibleFraud
+from order_fraud.judge import Panel
 from order_fraud.relay import Hop, Shelf
-from order_fraud.scorecard import Scorecard
 
 log = logging.getLogger(__name__)
 
 PROGRESS_S = 5.0
 """Seconds between two progress lines."""
+
+Witness = Callable[[NewOrder, PossibleFraud | NoFraudDetected, Panel], None]
+"""Is shown each order with all its signals, the verdict on it, and who judged."""
 
 
 @dataclass(slots=True)
@@ -42,6 +46,7 @@ class Refused:
     topic: str
     partition: int
     offset: int
+    event_id: str
     subject: str
     reason: str
 
@@ -70,37 +75,46 @@ class Refold:
 def refold(
     hop: Hop,
     partition: int,
-    records: Iterable[tuple[int, int, str | None, str, str]],
-    scorecard: Scorecard,
+    records: Iterable[tuple[int, int, str | None, str, str, str]],
+    panel_of: PanelOf,
     total: int | None = None,
+    witness: Witness | None = None,
 ) -> Refold:
     """Fold one partition of a hop's topic.
 
     Args:
         hop: the station of the relay.
         partition: which partition ``records`` are of; only named in the outcome.
-        records: (offset, time stamp in ms, key, subject, value) in offset order.
-        scorecard: that the stream judged with.
+        records: (offset, time stamp in ms, key, event id, subject, value) in offset order.
+        panel_of: says by order id who judged it.
         total: how many records there are, for the progress lines.
+        witness: is shown every verdict, before the histories go on.
     """
     started = shown = monotonic()
     histories = Shelf()
     passed: dict[str, Passed] = {}
     refused: list[Refused] = []
     count = 0
-    for offset, appended, key, subject, value in records:
+    for offset, appended, key, event_id, subject, value in records:
         count += 1
         try:
             event = relay.receive(hop, None if key is None else key.encode(), value.encode(), appended)
-            onward = relay.step(hop, histories, event, scorecard)
+            panel = panel_of(event.subject)
+            onward = relay.step(hop, histories, event, panel)
         except BadEvent as error:
-            refused.append(Refused(hop.reads.name, partition, offset, subject, str(error)))
+            refused.append(Refused(hop.reads.name, partition, offset, event_id, subject, str(error)))
             continue
         if onward is not None:
             column = passed.setdefault(onward.topic.name, Passed())
             column.event_id.append(onward.event.id)
             column.value.append(events.encode(onward.event).decode())
             column.offset.append(offset)
+            if (
+                witness is not None
+                and isinstance(event, NewOrder)
+                and isinstance(onward.event, PossibleFraud | NoFraudDetected)
+            ):
+                witness(event, onward.event, panel)
         if not count % 4096 and monotonic() - shown > PROGRESS_S:
             shown = monotonic()
             log.info("%s, partition %d: %s of %s records re-folded", hop.reads.name, partition, count, total or "?")

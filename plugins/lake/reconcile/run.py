@@ -12,10 +12,10 @@ from lake.reconcile.parity import compare
 from lake.reconcile.read import Lake
 from lake.reconcile.scope import Scope
 from lake.reconcile.summary import figures, summarize
-from lake.report.names import safe_run_id
+from lake.report.names import RECONCILE, safe_run_id
 from lake.report.store import OUTCOME, ReportStore
 from lake.settings import from_environment
-from order_fraud.scorecard_v1 import SCORECARD
+from scorecards import PANEL
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,20 @@ def parse_days(from_day: str | None, to_day: str | None) -> tuple[date | None, d
     return first, last
 
 
+def chosen_days(lake: Lake, first: date | None, last: date | None) -> tuple[date, date]:
+    """Return the days asked for; None means the first or last landed day.
+
+    Raises:
+        NothingLanded: there is no order in the lake.
+        BadDays: ``first`` lies after the last landed day, or ``last`` before the first.
+    """
+    earliest, latest = lake.days()
+    first, last = first or earliest, last or latest
+    if first > last:
+        raise BadDays(f"the days {first} to {last} hold nothing: orders have landed for {earliest} to {latest}")
+    return first, last
+
+
 def reconcile(run_id: str, first: date | None, last: date | None, *, dry_run: bool) -> Outcome:
     """Re-fold, match, and store the outcome beside the report to come.
 
@@ -56,12 +70,9 @@ def reconcile(run_id: str, first: date | None, last: date | None, *, dry_run: bo
     """
     settings = from_environment()
     lake = Lake(open_catalog(settings))
-    earliest, latest = lake.days()
-    first, last = first or earliest, last or latest
-    if first > last:
-        raise BadDays(f"the days {first} to {last} hold nothing: orders have landed for {earliest} to {latest}")
+    first, last = chosen_days(lake, first, last)
     log.info("reconciling %s to %s on snapshots %s", first, last, lake.snapshots)
-    parity = compare(lake.archive, SCORECARD, first, last)
+    parity = compare(lake.archive, PANEL, first, last)
     scope = Scope(lake.facts(), parity, first, last, lake.settled, lake.snapshots)
     result = Outcome(
         run_id=run_id,
@@ -70,18 +81,17 @@ def reconcile(run_id: str, first: date | None, last: date | None, *, dry_run: bo
         last=last,
         dry_run=dry_run,
         settled=scope.settled,
-        scorecard_version=SCORECARD.version,
-        threshold=SCORECARD.threshold,
+        scorecards=list(parity.judged),
         snapshots=lake.snapshots,
         parity=figures(parity),
         summary=summarize(scope),
         differences=match(scope),
     )
-    ReportStore(settings).put(safe_run_id(run_id), OUTCOME, outcome.dump(result))
+    ReportStore(settings, RECONCILE).put(safe_run_id(run_id), OUTCOME, outcome.dump(result))
     log.info("%d findings: %s", len(result.differences), result.counts)
     return result
 
 
 def stored(run_id: str) -> Outcome:
     """Return the outcome that :func:`reconcile` stored for a run."""
-    return outcome.load(ReportStore(from_environment()).get(safe_run_id(run_id), OUTCOME))
+    return outcome.load(ReportStore(from_environment(), RECONCILE).get(safe_run_id(run_id), OUTCOME))

@@ -8,7 +8,7 @@ from lake.reconcile.parity import Parity
 from lake.reconcile.scope import Scope
 
 MAX_LISTED = 100
-"""Refused inputs and differences of sign-ups that the report lists; the rest are counted."""
+"""Refused inputs and differences of other events than orders that the report lists; the rest are counted."""
 
 
 def summarize(scope: Scope) -> Summary:
@@ -71,18 +71,16 @@ def _funnel(scope: Scope) -> list[Step]:
 def figures(parity: Parity) -> ParityFigures:
     """Return how re-folding went, short enough to be read."""
     pending = [one for one in parity.disagreements if one.state == "pending"]
-    sign_ups = [
-        one.words for one in parity.disagreements if one.state != "pending" and one.event_id.startswith("customer/")
-    ]
-    if len(sign_ups) > MAX_LISTED:
-        sign_ups[MAX_LISTED:] = [f"and {len(sign_ups) - MAX_LISTED} more"]
+    others = [one.words for one in parity.disagreements if one.state != "pending" and not one.of_order]
+    if len(others) > MAX_LISTED:
+        others[MAX_LISTED:] = [f"and {len(others) - MAX_LISTED} more"]
     return ParityFigures(
         verdicts=parity.verdicts,
         verdicts_equal=parity.verdicts_equal,
         hops=list(parity.hops),
         refused_inputs=len(parity.refused),
         refused=list(parity.refused[:MAX_LISTED]),
-        sign_ups=sign_ups,
+        others=others,
         pending=len(pending),
         seconds=sum(hop.seconds for hop in parity.hops),
     )

@@ -9,7 +9,7 @@ from airflow.sdk import get_current_context
 
 from lake.catalog import open_catalog
 from lake.reconcile import run
-from lake.report.names import safe_run_id
+from lake.report.names import RECONCILE, safe_run_id
 from lake.settings import from_environment
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def publish_report(emitted: dict[str, int]) -> dict[str, Any]:
     from lake.report.store import HTML, JSON, ReportStore
 
     outcome, sent = run.stored(str(get_current_context()["run_id"])), Emitted(**emitted)
-    store, name = ReportStore(from_environment()), safe_run_id(outcome.run_id)
+    store, name = ReportStore(from_environment(), RECONCILE), safe_run_id(outcome.run_id)
     as_json = store.put(name, JSON, document(outcome, sent))
     as_html = store.put(name, HTML, render(outcome, sent).encode())
     return {

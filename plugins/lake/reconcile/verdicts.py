@@ -4,13 +4,15 @@ from collections.abc import Iterator, Mapping
 
 import polars as pl
 
+from lake import tables
 from lake.reconcile.findings import Difference
-from lake.reconcile.parity import Disagreement
+from lake.reconcile.parity import Disagreement, is_order
 from lake.reconcile.refold import Refused
 from lake.reconcile.scope import Scope, place, places
-from order_fraud.topics import CUSTOMER_EVENTS, DELIVERY_EVENTS, FRAUD_VERDICTS
+from order_fraud.relay import ROUTE
+from order_fraud.topics import CUSTOMER_EVENTS, DELIVERY_EVENTS, FRAUD_POLICIES, FRAUD_VERDICTS
 
-TABLES = ("kafka.customer_events", "kafka.relay_by_device", "kafka.relay_by_ip", "kafka.fraud_verdicts")
+TABLES = tuple(tables.records(topic).name for topic in (*(hop.reads for hop in ROUTE), FRAUD_VERDICTS, FRAUD_POLICIES))
 ALARMS = "kafka.delivery_events"
 
 
@@ -50,8 +52,8 @@ def _alarms(scope: Scope) -> Mapping[str, str]:
 
 def _silences(scope: Scope) -> Mapping[str, Disagreement | Refused]:
     """Return by order id where each order that went missing was seen last."""
-    refused = {one.subject: one for one in scope.parity.refused}
-    lost = {one.subject: one for one in scope.parity.disagreements if one.state in ("lost", "pending")}
+    refused = {one.subject: one for one in scope.parity.refused if is_order(one.event_id)}
+    lost = {one.subject: one for one in scope.parity.disagreements if one.state in ("lost", "pending") and one.of_order}
     return refused | lost
 
 
@@ -88,7 +90,7 @@ def not_reproducible(scope: Scope) -> Iterator[Difference]:
     """Yield each order for which the stream wrote something else than the same inputs give; once, at its first hop."""
     first: dict[str, list[Disagreement]] = {}
     for one in scope.parity.disagreements:
-        if one.state in ("differs", "unexplained") and not one.event_id.startswith("customer/"):
+        if one.state in ("differs", "unjudged", "unexplained") and one.of_order:
             first.setdefault(one.subject, []).append(one)
     if not first:
         return
@@ -99,7 +101,7 @@ def not_reproducible(scope: Scope) -> Iterator[Difference]:
     asked = known.filter(scope.in_days & pl.col("order_id").is_in(list(first)))
     for row in asked.iter_rows(named=True):
         ones = first[row["order_id"]]
-        one = next((one for one in ones if one.state == "differs"), ones[0])
+        one = next((one for one in ones if one.state != "unexplained"), ones[0])
         yield scope.difference(
             "verdict-not-reproducible", row, _different(row["order_id"], one), _evidence(one, ones), TABLES
         )
@@ -108,6 +110,8 @@ def not_reproducible(scope: Scope) -> Iterator[Difference]:
 def _different(order_id: str, one: Disagreement) -> str:
     if one.state == "unexplained":
         return f"Nothing that came in leads to what the stream says of order {order_id}: {one.words}."
+    if one.state == "unjudged":
+        return f"Nobody can judge order {order_id} again as the stream did: {one.words}."
     return f"The same inputs give another answer for order {order_id} on {one.target}: {one.words}."
 
 

@@ -1,0 +1,203 @@
+"""Publishes scorecards and says which of them judge: the one way to write to ``fraud.policies``.
+
+A writer takes over a lasting transactional id, reads all that was published, checks against it, and writes in one
+transaction. Taking over fences every other writer, so that two who publish the same version at once cannot both
+succeed, and a task that died half-way has written nothing. Doing the same again changes nothing.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from lake.errors import Hopeless
+from lake.landing import broker
+from lake.landing.broker import Bounds, TopicUnusable
+from order_fraud import policies
+from order_fraud.events import MAX_POLICY_BYTES, Activation
+from order_fraud.policies import Policies, PolicyEvent, Refused
+from order_fraud.policy import check
+from order_fraud.scorecard import Scorecard
+from order_fraud.topics import FRAUD_POLICIES
+from scorecards import PANEL
+
+log = logging.getLogger(__name__)
+
+TRANSACTIONAL_ID = "policy-publisher"
+TIMEOUT_S = 30.0
+_NO_LEADER = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REPLICA_NOT_AVAILABLE)
+CHUNK_S = 0.1
+
+
+class PolicyRefused(Hopeless):
+    """The scorecard or activation is not to be published as it is; the message says why."""
+
+
+class NotPublished(RuntimeError):
+    """Kafka did not confirm it; the message says what it said. Trying again is safe, whether it was written or not."""
+
+
+def read(bootstrap: str) -> Policies:
+    """Return all that was published on ``fraud.policies``, and who judges by it; unusable records are logged.
+
+    Raises:
+        NotPublished: the topic cannot be read; the message names the remedy.
+    """
+    try:
+        return _read(bootstrap)
+    except (KafkaException, TopicUnusable) as error:
+        raise NotPublished(f"{FRAUD_POLICIES.name} cannot be read at {bootstrap}: {_words(error)}") from error
+
+
+def publish(bootstrap: str, scorecard: Scorecard, at: datetime) -> bool:
+    """Publish a version; it judges nothing until it is activated or put on trial.
+
+    Args:
+        bootstrap: the broker.
+        scorecard: the version.
+        at: when it is published, UTC: now, or the same in every attempt of a task.
+
+    Returns:
+        Whether it is new; False if the very same was published before.
+
+    Raises:
+        BadScorecard: see :func:`order_fraud.policy.check`.
+        PolicyRefused: the version exists with other content, or is too long for its topic.
+        NotPublished: Kafka did not confirm it.
+    """
+    check(scorecard)
+    return bool(_write(bootstrap, lambda known: _new(known, policies.publication(scorecard, at))))
+
+
+def activate(bootstrap: str, chosen: Activation, at: datetime) -> bool:
+    """Let a published version judge, with others on trial beside it. A bundled one is published first if need be.
+
+    Returns:
+        Whether it is new; False if this very activation, its time included, is the last one already.
+
+    Raises:
+        PolicyRefused: a version that it names was never published, or is named twice.
+        NotPublished: Kafka did not confirm it.
+    """
+
+    def wanted(known: Policies) -> Iterator[PolicyEvent]:
+        bundled = PANEL.active.scorecard
+        if bundled.version in (chosen.active, *chosen.shadows):
+            yield from _new(known, policies.publication(bundled, at))
+        yield from _new(known, policies.activation(chosen, at))
+
+    return bool(_write(bootstrap, wanted))
+
+
+def _new(known: Policies, event: PolicyEvent) -> Iterator[PolicyEvent]:
+    """Yield an event that every reader will take, if it changes anything.
+
+    Raises:
+        PolicyRefused: readers would refuse it.
+    """
+    key, value = policies.record(event)
+    if len(value) > MAX_POLICY_BYTES:
+        raise PolicyRefused(
+            f"version {event.subject!r} is {len(value)} bytes as a record, more than {MAX_POLICY_BYTES}: are there "
+            "list entries that have ended?"
+        )
+    try:
+        if known.apply(policies.receive(key, value)) != known:
+            yield event
+    except Refused as error:
+        raise PolicyRefused(str(error)) from error
+
+
+def _write(bootstrap: str, wanted: Callable[[Policies], Iterator[PolicyEvent]]) -> list[PolicyEvent]:
+    try:
+        producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "transactional.id": TRANSACTIONAL_ID,
+                "transaction.timeout.ms": int(TIMEOUT_S * 1000),
+                "partitioner": "murmur2_random",
+                "compression.type": "lz4",
+                "linger.ms": 0,
+                "log_level": 0,  # what matters is raised
+            }
+        )
+        producer.init_transactions(TIMEOUT_S)
+        new = list(wanted(_read(bootstrap)))
+        if new:
+            _commit(producer, new)
+    except (KafkaException, TopicUnusable) as error:
+        raise NotPublished(f"{FRAUD_POLICIES.name} at {bootstrap}: {_words(error)}; run it again") from error
+    for event in new:
+        log.info("%s: %s", FRAUD_POLICIES.name, event.id)
+    return new
+
+
+def _commit(producer: Producer, new: list[PolicyEvent]) -> None:
+    producer.begin_transaction()
+    for event in new:
+        key, value = policies.record(event)
+        producer.produce(FRAUD_POLICIES.name, value, key)
+    producer.commit_transaction(TIMEOUT_S)
+
+
+def _read(bootstrap: str) -> Policies:
+    known = policies.initial(PANEL)
+    for message in _messages(bootstrap):
+        try:
+            known = known.apply(policies.receive(message.key(), message.value()))
+        except Refused as error:
+            log.warning("%s, offset %d is passed over: %s", FRAUD_POLICIES.name, message.offset(), error)
+    return known
+
+
+def _messages(bootstrap: str) -> Iterator[Message]:
+    """Yield every committed record, up to the end that the topic has now: its last stable offset."""
+    with broker.reader(bootstrap) as consumer:
+        bound = _bound(consumer)
+        if bound.end > bound.start:
+            consumer.assign([TopicPartition(FRAUD_POLICIES.name, 0, bound.start)])
+            yield from _to_the_end(consumer)
+
+
+def _bound(consumer: Consumer) -> Bounds:
+    """Ask how far the topic reaches, for a while: one that was just made, or whose broker was, is without leader.
+
+    Raises:
+        TopicUnusable: there is no such topic. (Asked here, before anything is written: writing might make it.)
+        KafkaException: no answer.
+    """
+    name = FRAUD_POLICIES.name
+    found = consumer.list_topics(name, TIMEOUT_S).topics[name]
+    if found.error is not None and found.error.code() not in _NO_LEADER:
+        raise TopicUnusable(f"{found.error.str()}: were the topics made (python -m streams.admin create)?")
+    until = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            return broker.bounds(consumer, FRAUD_POLICIES, FRAUD_POLICIES.partitions)[0]
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER or time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+
+
+def _to_the_end(consumer: Consumer) -> Iterator[Message]:
+    heard = time.monotonic()
+    while True:
+        messages = consumer.consume(1_000, CHUNK_S)  # it waits for all of them, or for all of the time
+        for message in messages:
+            heard, error = time.monotonic(), message.error()
+            if error is None:
+                yield message
+            elif error.code() == KafkaError._PARTITION_EOF:
+                return
+            elif not error.retriable():
+                raise KafkaException(error)
+        if time.monotonic() - heard > TIMEOUT_S:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"nothing came for {TIMEOUT_S:.0f} s"))
+
+
+def _words(error: Exception) -> str:
+    reason = error.args[0]
+    return reason.str() if isinstance(reason, KafkaError) else str(reason)
