@@ -12,8 +12,8 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from lake.report.names import safe_run_id
-from lake.report.store import HTML, JSON, NoSuchReport, ReportStore
+from lake.report.names import REPORTING, safe_run_id
+from lake.report.store import HTML, TYPES, NoSuchReport, ReportStore
 from lake.settings import BadSetting, from_environment
 
 HEADERS = {
@@ -24,30 +24,33 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "private, no-store",
 }
-_TYPES = {HTML: "text/html; charset=utf-8", JSON: "application/json"}
 
 
-def store() -> ReportStore:
-    """Return the store that the environment names."""
+def store(dag_id: str) -> ReportStore:
+    """Return the store of a DAG's reports, where the environment says.
+
+    Raises:
+        NoSuchReport: the runs of this DAG have none.
+    """
     try:
-        return ReportStore(from_environment())
+        return ReportStore(from_environment(), dag_id)
     except BadSetting as error:
         raise HTTPException(503, f"The desk cannot reach the reports: {error}") from error
 
 
-def create_app(user: Callable[..., Any], open_store: Callable[[], ReportStore] = store) -> FastAPI:
+def create_app(user: Callable[..., Any], open_store: Callable[[str], ReportStore] = store) -> FastAPI:
     """Return the app.
 
     Args:
         user: the dependency that lets only users of Airflow pass (it raises 401).
-        open_store: opens the place where the reports lie.
+        open_store: opens the place where the reports of a DAG lie.
     """
     app = FastAPI(title="Countersign reports", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(_router(open_store), dependencies=[Depends(user)])
     return app
 
 
-def _router(open_store: Callable[[], ReportStore]) -> APIRouter:
+def _router(open_store: Callable[[str], ReportStore]) -> APIRouter:
     router = APIRouter()
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
 
@@ -55,26 +58,28 @@ def _router(open_store: Callable[[], ReportStore]) -> APIRouter:
     @router.get("/")
     def reports() -> HTMLResponse:
         """The list of all reports, the newest first."""
-        return HTMLResponse(pages.get_template("list.html.j2").render(runs=open_store().runs()), headers=HEADERS)
+        runs = [run for dag_id in REPORTING for run in open_store(dag_id).runs()]
+        runs.sort(key=lambda run: (run.written, run.dag, run.run), reverse=True)
+        return HTMLResponse(pages.get_template("list.html.j2").render(runs=runs), headers=HEADERS)
 
     @router.get("/of")
     def of_run(run_id: str = "", dag_id: str = "") -> Response:
         """The report of a run by Airflow's own id of it; what the tab on a run's page shows."""
         name = safe_run_id(run_id) if run_id else ""
-        if name and dag_id == "reconcile_orders" and open_store().has(name):
-            return RedirectResponse(f"runs/{name}/{HTML}", headers=HEADERS)
-        page = pages.get_template("none.html.j2").render(dag_id=dag_id, run_id=run_id)
+        if name and dag_id in REPORTING and open_store(dag_id).has(name):
+            return RedirectResponse(f"runs/{dag_id}/{name}/{HTML}", headers=HEADERS)
+        page = pages.get_template("none.html.j2").render(dag_id=dag_id, run_id=run_id, reporting=REPORTING)
         return HTMLResponse(page, headers=HEADERS)
 
-    @router.get("/runs/{run}/{name}")
-    def document(run: str, name: str) -> Response:
+    @router.get("/runs/{dag_id}/{run}/{name}")
+    def document(dag_id: str, run: str, name: str) -> Response:
         """One document of one run."""
-        if name not in _TYPES:
-            raise HTTPException(404, f"a report has {HTML} and {JSON}, but no {name}")
+        if name not in TYPES:
+            raise HTTPException(404, f"a report has {', '.join(TYPES)}, but no {name}")
         try:
-            body = open_store().get(run, name)
+            body = open_store(dag_id).get(run, name)
         except NoSuchReport as error:
             raise HTTPException(404, f"there is no such report: {error}") from error
-        return Response(body, media_type=_TYPES[name], headers=HEADERS)
+        return Response(body, media_type=TYPES[name], headers=HEADERS)
 
     return router

@@ -22,10 +22,10 @@ def root() -> str:
 
 
 class ReportLink(BaseOperatorLink):
-    """The button *Report* on the task that publishes it. Worked out from the run id alone, so it needs no look-up."""
+    """The button *Report* on the task that publishes it. Worked out from DAG and run id, so it needs no look-up."""
 
     name = "Report"
 
     def get_link(self, operator: "BaseOperator", *, ti_key: "TaskInstanceKey") -> str:
         """Return the address of the page of the task's run."""
-        return f"{root()}/runs/{safe_run_id(ti_key.run_id)}/report.html"
+        return f"{root()}/runs/{ti_key.dag_id}/{safe_run_id(ti_key.run_id)}/report.html"

@@ -1,4 +1,4 @@
-"""The operator that carries the link to the report: ``@task`` functions share one class and cannot have their own."""
+"""The operators that carry the link to a report: ``@task`` functions share one class and cannot have their own."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class PublishReport(BaseOperator):
-    """Writes the report of its run.
+    """Writes the report of its reconciliation.
 
     Args:
         emitted: what the run sent to the services, as the task before returned it (templated).
@@ -32,3 +32,29 @@ class PublishReport(BaseOperator):
         from lake.reconcile.tasks import publish_report
 
         return publish_report(self.emitted)
+
+
+class PublishBacktest(BaseOperator):
+    """Writes the report of its back-test."""
+
+    operator_extra_links = (ReportLink(),)
+    ui_color = "#e3f1ee"
+
+    def execute(self, context: "Context") -> dict[str, Any]:
+        """Write page, document and list of changes; return where they lie and the figures in short."""
+        from lake.backtest.tasks import publish_report
+
+        return publish_report()
+
+
+class PublishTraining(BaseOperator):
+    """Writes the report of its training."""
+
+    operator_extra_links = (ReportLink(),)
+    ui_color = "#e3f1ee"
+
+    def execute(self, context: "Context") -> dict[str, Any]:
+        """Write page and document; return where they lie."""
+        from lake.learn.tasks import publish_report
+
+        return publish_report()

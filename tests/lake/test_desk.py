@@ -25,7 +25,7 @@ from airflow.api_fastapi.app import cached_app
 web = cached_app(apps="core")
 from fastapi.testclient import TestClient
 client = TestClient(web, raise_server_exceptions=False)
-paths = ["/", "/of?run_id=x", "/runs/r1/report.html", "/runs/../r1/report.json"]
+paths = ["/", "/of?run_id=x", "/runs/reconcile_orders/r1/report.html", "/runs/reconcile_orders/../r1/report.json"]
 strangers = {path: client.get(f"/countersign{path}").status_code for path in paths}
 bad = client.get("/countersign/", headers={"Authorization": "Bearer not-a-token"}).status_code
 from airflow.api_fastapi.app import get_auth_manager
@@ -92,7 +92,11 @@ def test_app_views_and_link_are_registered(web: dict[str, Any]) -> None:
 
 def test_strangers_see_nothing(web: dict[str, Any]) -> None:
     assert set(web["strangers"].values()) <= {401, 404}
-    assert [web["strangers"][path] for path in ("/", "/of?run_id=x", "/runs/r1/report.html")] == [401, 401, 401]
+    assert [web["strangers"][path] for path in ("/", "/of?run_id=x", "/runs/reconcile_orders/r1/report.html")] == [
+        401,
+        401,
+        401,
+    ]
     assert web["bad"] == 403
 
 
@@ -103,14 +107,17 @@ def test_users_of_airflow_get_in(web: dict[str, Any]) -> None:
 class Shelf:
     """Holds reports in memory, under the same rules as the store."""
 
-    def __init__(self) -> None:
+    def __init__(self, dag: str = "reconcile_orders") -> None:
+        self.dag = dag
         self.documents = {("r1", "report.html"): b"<p>one</p>", ("r1", "report.json"): b"{}"}
 
     def runs(self) -> list[Any]:
         from lake.report.store import Stored
 
         return [
-            Stored(run, datetime(2026, 1, 1, tzinfo=UTC), 2048) for run, name in self.documents if name == "report.html"
+            Stored(self.dag, run, datetime(2026, 1, 1, tzinfo=UTC), 2048)
+            for run, name in self.documents
+            if name == "report.html"
         ]
 
     def has(self, run: str) -> bool:
@@ -131,27 +138,52 @@ def shelf() -> Shelf:
 
 
 @pytest.fixture
-def client(shelf: Shelf) -> Iterator[Any]:
+def trials() -> Shelf:
+    return Shelf("backtest_scorecard")
+
+
+@pytest.fixture
+def lessons() -> Shelf:
+    return Shelf("train_scorecard")
+
+
+@pytest.fixture
+def client(shelf: Shelf, trials: Shelf, lessons: Shelf) -> Iterator[Any]:
     from fastapi.testclient import TestClient
 
     from desk.app import create_app
+    from lake.report.store import NoSuchReport
 
-    with TestClient(create_app(lambda: "ann", lambda: shelf), follow_redirects=False) as opened:
+    def open_store(dag_id: str) -> Shelf:
+        for one in (shelf, trials, lessons):
+            if one.dag == dag_id:
+                return one
+        raise NoSuchReport(f"runs of {dag_id!r} have no report")
+
+    with TestClient(create_app(lambda: "ann", open_store), follow_redirects=False) as opened:
         yield opened
 
 
-def test_list_leads_to_each_report(client: Any, shelf: Shelf) -> None:
+def test_list_leads_to_each_report(client: Any, shelf: Shelf, trials: Shelf, lessons: Shelf) -> None:
+    trials.documents = {("r1", "report.html"): b"<p>two</p>", ("r1", "changes.csv"): b"order_id\r\n"}
     page = client.get("/")
     assert page.status_code == 200
-    assert 'href="runs/r1/report.html"' in page.text
-    assert client.get("/runs/r1/report.html").text == "<p>one</p>"
-    assert client.get("/runs/r1/report.json").headers["content-type"] == "application/json"
+    assert 'href="runs/reconcile_orders/r1/report.html"' in page.text
+    assert 'href="runs/backtest_scorecard/r1/report.html"' in page.text
+    assert 'href="runs/train_scorecard/r1/report.html"' in page.text
+    assert client.get("/runs/reconcile_orders/r1/report.html").text == "<p>one</p>"
+    assert client.get("/runs/reconcile_orders/r1/report.json").headers["content-type"] == "application/json"
+    assert client.get("/runs/backtest_scorecard/r1/report.html").text == "<p>two</p>"
+    listed = client.get("/runs/backtest_scorecard/r1/changes.csv")
+    assert (listed.text, listed.headers["content-type"]) == ("order_id\r\n", "text/csv; charset=utf-8")
     shelf.documents.clear()
+    trials.documents.clear()
+    lessons.documents.clear()
     assert "There is none yet" in client.get("/").text
 
 
 def test_pages_may_neither_run_nor_load_anything(client: Any) -> None:
-    for path in ("/", "/of", "/runs/r1/report.html"):
+    for path in ("/", "/of", "/runs/reconcile_orders/r1/report.html"):
         headers = client.get(path).headers
         assert headers["content-security-policy"].startswith("default-src 'none'")
         assert "frame-ancestors 'self'" in headers["content-security-policy"]
@@ -165,7 +197,7 @@ def test_tab_of_a_run_leads_to_its_report(client: Any, shelf: Shelf) -> None:
     run_id = "manual__2026-01-01T00:00:00+00:00"
     shelf.documents[safe_run_id(run_id), "report.html"] = b"two"
     there = client.get("/of", params={"dag_id": "reconcile_orders", "run_id": run_id})
-    assert there.headers["location"] == f"runs/{safe_run_id(run_id)}/report.html"
+    assert there.headers["location"] == f"runs/reconcile_orders/{safe_run_id(run_id)}/report.html"
     assert client.get(f"/{there.headers['location']}").text == "two"
     assert "has not published its report" in client.get("/of?dag_id=reconcile_orders&run_id=other").text
     assert "this is a run of <code>&lt;b&gt;</code>" in client.get("/of", params={"dag_id": "<b>", "run_id": "x"}).text
@@ -174,13 +206,15 @@ def test_tab_of_a_run_leads_to_its_report(client: Any, shelf: Shelf) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/runs/r1/outcome.json",
-        "/runs/r1/secrets.json",
-        "/runs/r2/report.html",
-        "/runs/..%2Fr1/report.html",
-        "/runs/%2e%2e/report.html",
-        "/runs/r1%2F..%2F..%2Fwarehouse/report.html",
-        "/runs/r1/..%2F..%2Freport.html",
+        "/runs/reconcile_orders/r1/outcome.json",
+        "/runs/reconcile_orders/r1/secrets.json",
+        "/runs/reconcile_orders/r2/report.html",
+        "/runs/other_dag/r1/report.html",
+        "/runs/..%2Freconcile_orders/r1/report.html",
+        "/runs/reconcile_orders/..%2Fr1/report.html",
+        "/runs/reconcile_orders/%2e%2e/report.html",
+        "/runs/reconcile_orders/r1%2F..%2F..%2Fwarehouse/report.html",
+        "/runs/reconcile_orders/r1/..%2F..%2Freport.html",
     ],
 )
 def test_nothing_else_can_be_reached(client: Any, path: str) -> None:
@@ -192,9 +226,9 @@ def test_store_refuses_names_that_are_no_run(run: str) -> None:
     from lake.report.store import NoSuchReport, _key
 
     with pytest.raises(NoSuchReport):
-        _key(run, "report.html")
+        _key("reconcile_orders", run, "report.html")
     with pytest.raises(NoSuchReport):
-        _key("r1", "../report.html")
+        _key("reconcile_orders", "r1", "../report.html")
 
 
 def test_safe_run_id_is_one_safe_segment_and_keeps_runs_apart() -> None:
@@ -233,11 +267,11 @@ def test_link_of_the_task_leads_to_the_page(monkeypatch: pytest.MonkeyPatch) -> 
     from desk.links import ReportLink
     from desk.operators import PublishReport
 
-    run = SimpleNamespace(run_id="manual__2026-01-01T00:00:00+00:00")
+    run = SimpleNamespace(dag_id="reconcile_orders", run_id="manual__2026-01-01T00:00:00+00:00")
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.test/airflow/")
     operator = PublishReport(task_id="publish_report", emitted={})
     (link,) = operator.operator_extra_links
     assert isinstance(link, ReportLink)
     href = link.get_link(operator, ti_key=run)
-    assert href.startswith("/airflow/countersign/runs/manual__2026-01-01T00_00_00_00_00-")
+    assert href.startswith("/airflow/countersign/runs/reconcile_orders/manual__2026-01-01T00_00_00_00_00-")
     assert href.endswith("/report.html")

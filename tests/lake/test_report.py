@@ -77,7 +77,10 @@ def check(page: str) -> str:
     assert len(reader.ids) == len(set(reader.ids))
     targets = {reference.removeprefix("#") for reference in reader.references if reference.startswith("#")}
     assert targets <= set(reader.ids)
-    assert {reference for reference in reader.references if not reference.startswith("#")} <= {"report.json"}
+    assert {reference for reference in reader.references if not reference.startswith("#")} <= {
+        "report.json",
+        "changes.csv",
+    }
     return " ".join(" ".join(reader.text).split())
 
 
@@ -202,10 +205,11 @@ def environment(stack: dict[str, str], catalog_uri: str, monkeypatch: pytest.Mon
 
 
 def test_store_keeps_and_lists_reports(environment: dict[str, str]) -> None:
+    from lake.report.names import BACKTEST, RECONCILE
     from lake.report.store import HTML, JSON, NoSuchReport, ReportStore
     from lake.settings import from_environment
 
-    store = ReportStore(from_environment())
+    store = ReportStore(from_environment(), RECONCILE)
     assert not store.has("run-1")
     with pytest.raises(NoSuchReport, match="'run-1' has no report"):
         store.get("run-1", HTML)
@@ -214,12 +218,18 @@ def test_store_keeps_and_lists_reports(environment: dict[str, str]) -> None:
     store.put("run-2", JSON, b"{}")
     assert store.get("run-1", HTML) == b"two"
     assert [one.run for one in store.runs() if one.run.startswith("run-")] == ["run-1"]
+    other = ReportStore(from_environment(), BACKTEST)
+    assert not other.has("run-1"), "runs of different DAGs may have the same id"
+    with pytest.raises(NoSuchReport, match=r"runs of '\.\./x' have no report"):
+        ReportStore(from_environment(), "../x")
 
 
 def test_run_from_the_lake_to_the_page_and_again(
     environment: dict[str, str], lake: Any, faulty: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from lake import tables
     from lake.reconcile import corrections, tasks
+    from lake.report.names import RECONCILE
     from lake.report.store import HTML, JSON, ReportStore
     from lake.settings import from_environment
     from tests.lake.test_reconcile_lake import findings, land
@@ -230,7 +240,7 @@ def test_run_from_the_lake_to_the_page_and_again(
         context = {"run_id": run_id, "params": {"from_day": from_day, "to_day": None, "dry_run": dry_run}}
         monkeypatch.setattr(tasks, "get_current_context", lambda: context)
         checked = tasks.check_sources(Path("dags/flows"))
-        assert len(checked) == 7
+        assert len(checked) == len(tables.SOURCES)
         assert tasks.reconcile()["orders"] == 48
         return tasks.publish_report(tasks.correct())
 
@@ -253,7 +263,7 @@ def test_run_from_the_lake_to_the_page_and_again(
     assert (second["findings"], second["corrections"], second["findings_emitted"]) == (kinds, 0, 0)
     assert {row[2:] for row in findings(lake)} == {("second", "manual__2026-01-01T00:00:00+00:00")}
 
-    store = ReportStore(from_environment())
+    store = ReportStore(from_environment(), RECONCILE)
     run = SimpleNamespace(name=first["report_html"].split("/")[-2])
     assert "48 of 48 verdicts" in check(store.get(run.name, HTML).decode())
     assert {one["order_id"] for one in json.loads(store.get(run.name, JSON))["findings"]} >= {ghost}

@@ -30,8 +30,7 @@ def document(outcome: Outcome, emitted: Emitted) -> bytes:
         "known_events": emitted.known,
         "snapshots": outcome.snapshots,
         "settled": outcome.settled,
-        "scorecard_version": outcome.scorecard_version,
-        "threshold": outcome.threshold,
+        "scorecards": outcome.scorecards,
         "summary": outcome.summary,
         "parity": outcome.parity,
         "findings": [

@@ -1,45 +1,17 @@
-"""The report's pictures: SVG drawn by matplotlib, made fit to stand inside a page that may be light or dark.
+"""The pictures of a reconciliation's report."""
 
-Colours are drawn as stand-ins and become the page's CSS variables; text stays text, so that it can be read aloud,
-searched and printed sharply.
-"""
-
-import io
-import re
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lake.reconcile.outcome import Day, Hit, Step
+from lake.report.drawing import BAD, INK, OK, SOFT, STYLE, WARN, bare, canvas, svg
 
-INK, SOFT, LINE, OK, WARN, BAD = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
-_VARIABLES = {INK: "--ink", SOFT: "--soft", LINE: "--line", OK: "--ok", WARN: "--warn", BAD: "--bad"}
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "countersign",
-    "font.size": 10.5,
-    "text.color": INK,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": SOFT,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": LINE,
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
-WIDTH = 8.6
-"""Inches; the page scales the picture to the column."""
 FEW_DAYS = 8
 """Up to so many days, each has its date."""
 MANY_DAYS = 62
@@ -51,8 +23,8 @@ MAX_REASONS = 14
 
 def funnel(steps: Sequence[Step]) -> str:
     """Return the orders' way as bars, each with its number and what was lost since the step before."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _canvas(0.5 * len(steps) + 0.3)
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(0.5 * len(steps) + 0.3)
         axes.grid(visible=False)
         most = max([step.orders for step in steps] + [1])
         for place, step in enumerate(steps):
@@ -68,16 +40,16 @@ def funnel(steps: Sequence[Step]) -> str:
         axes.set_xlim(0, most * 1.2)
         axes.xaxis.set_visible(False)
         axes.invert_yaxis()
-        _bare(axes)
-        return _svg(figure, "funnel", "How far the orders came: " + _listed((step.name, step.orders) for step in steps))
+        bare(axes)
+        return svg(figure, "funnel", "How far the orders came: " + _listed((step.name, step.orders) for step in steps))
 
 
 def findings(counts: dict[str, int]) -> str:
     """Return the number of findings by kind."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _canvas(0.36 * len(counts) + 0.3)
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(0.36 * len(counts) + 0.3)
         _bars(axes, [(name, number, 0) for name, number in counts.items()], BAD)
-        return _svg(figure, "findings", "Findings by kind: " + _listed(counts.items()))
+        return svg(figure, "findings", "Findings by kind: " + _listed(counts.items()))
 
 
 def days(days_: Sequence[Day]) -> str:
@@ -85,8 +57,8 @@ def days(days_: Sequence[Day]) -> str:
     step = "day" if len(days_) <= MAX_DAYS else "week"
     if step == "week":
         days_ = _weeks(days_)
-    with mpl.rc_context(_STYLE):
-        figure, axes = _canvas(2.6)
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(2.6)
         x = [day.day for day in days_]
         cleared = [day.cleared for day in days_]
         total = [day.cleared + day.possible_fraud for day in days_]
@@ -108,7 +80,7 @@ def days(days_: Sequence[Day]) -> str:
             axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         _vertical(axes, f"orders a {step}")
         words = f"Verdicts per {step} in {len(days_)} {step}s, at most {max(total, default=0):,} a {step}"
-        return _svg(figure, "days", words)
+        return svg(figure, "days", words)
 
 
 def _weeks(days_: Sequence[Day]) -> list[Day]:
@@ -121,44 +93,38 @@ def _weeks(days_: Sequence[Day]) -> list[Day]:
     return list(weeks.values())
 
 
-def scores(rows: Sequence[tuple[int, int, int]], threshold: int) -> str:
-    """Return how many orders got which score, and where the threshold lies."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _canvas(2.6)
+def scores(rows: Sequence[tuple[int, int, int]], thresholds: Sequence[int]) -> str:
+    """Return how many orders got which score, and where the thresholds of the scorecards lie."""
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(2.6)
         x = [score for score, _, _ in rows]
-        span = max([*x, threshold]) - min([*x, 0])
+        span = max([*x, *thresholds]) - min([*x, 0])
         gaps = [after - before for before, after in pairwise(x)]
         width = max(0.8 * min(gaps, default=span / 20 or 1), span / 160)
         cleared = [number for _, number, _ in rows]
         axes.bar(x, cleared, width, color=OK, label="cleared")
         axes.bar(x, [number for _, _, number in rows], width, bottom=cleared, color=WARN, label="possible fraud")
-        axes.axvline(threshold - width / 2, color=INK, linewidth=1.1, linestyle=(0, (4, 3)))
-        axes.annotate(
-            f"held from {threshold} points", (threshold, 1), xycoords=("data", "axes fraction"), xytext=(4, -10),
-            textcoords="offset points", color=SOFT,
-        )  # fmt: skip
+        for line, threshold in enumerate(thresholds):
+            axes.axvline(threshold - width / 2, color=INK, linewidth=1.1, linestyle=(0, (4, 3)))
+            axes.annotate(
+                f"held from {threshold} points", (threshold, 1), xycoords=("data", "axes fraction"),
+                xytext=(4, -10 - 14 * line), textcoords="offset points", color=SOFT,
+            )  # fmt: skip
         axes.set_yscale("symlog", linthresh=10)
         axes.set_xlabel("score in points")
         _vertical(axes, "orders, logarithmic")
-        return _svg(figure, "scores", f"Distribution of scores between {min(x)} and {max(x)}; threshold {threshold}")
+        return svg(
+            figure, "scores", f"Distribution of scores between {min(x)} and {max(x)}; threshold {_any(thresholds)}"
+        )
 
 
 def reasons(hits: Sequence[Hit]) -> str:
     """Return how often the commonest reasons fired; the darker part is orders that were held."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         shown = hits[:MAX_REASONS]
-        figure, axes = _canvas(0.34 * len(shown) + 0.6)
+        figure, axes = canvas(0.34 * len(shown) + 0.6)
         _bars(axes, [(hit.code, hit.orders, hit.held) for hit in shown], OK)
-        return _svg(figure, "reasons", "Reasons that fired: " + _listed((hit.code, hit.orders) for hit in shown))
-
-
-def _canvas(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    figure.patch.set_alpha(0)
-    FigureCanvasSVG(figure)
-    axes = figure.add_subplot()
-    axes.patch.set_alpha(0)
-    return figure, axes
+        return svg(figure, "reasons", "Reasons that fired: " + _listed((hit.code, hit.orders) for hit in shown))
 
 
 def _bars(axes: Axes, rows: Sequence[tuple[str, int, int]], colour: str) -> None:
@@ -178,12 +144,7 @@ def _bars(axes: Axes, rows: Sequence[tuple[str, int, int]], colour: str) -> None
     axes.xaxis.set_visible(False)
     axes.grid(visible=False)
     axes.invert_yaxis()
-    _bare(axes)
-
-
-def _bare(axes: Axes) -> None:
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    bare(axes)
 
 
 def _vertical(axes: Axes, label: str) -> None:
@@ -202,22 +163,5 @@ def _listed(pairs: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{name} {number:,}" for name, number in pairs)
 
 
-def _svg(figure: Figure, name: str, words: str) -> str:
-    """Return the figure as an ``<svg>`` element: scalable, described in words, with ids and colours of its own."""
-    out = io.StringIO()
-    figure.savefig(
-        out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-    )
-    text = out.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", text, flags=re.DOTALL)
-    head, rest = text.split(">", 1)
-    view_box = re.search(r'viewBox="[^"]*"', head)
-    rest = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', rest)
-    rest = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", rest)
-    rest = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{name}-\1"', rest)
-    rest = re.sub(r"font-family: [^;]*; ", "", rest)
-    for colour, variable in _VARIABLES.items():
-        rest = rest.replace(colour, f"var({variable})")
-    title = words.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    return f'<svg role="img" aria-label="{title}" {view_box.group() if view_box else ""}>{rest}'
+def _any(numbers: Sequence[int]) -> str:
+    return " or ".join(map(str, numbers)) or "unknown"

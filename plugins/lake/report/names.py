@@ -7,6 +7,11 @@ SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}\Z")
 """One path segment that means the same in S3 and in a URL, and never another folder."""
 
 
+RECONCILE, BACKTEST, TRAIN = "reconcile_orders", "backtest_scorecard", "train_scorecard"
+REPORTING = (RECONCILE, BACKTEST, TRAIN)
+"""The DAGs whose runs have a report."""
+
+
 def safe_run_id(run_id: str) -> str:
     """Return a run id as one path segment: other characters are replaced, and a digest keeps different ids apart."""
     if SAFE.match(run_id):

@@ -76,6 +76,12 @@ def _signed(outcome: Outcome) -> bool:
     return outcome.parity.verdicts == outcome.parity.verdicts_equal and outcome.not_reproducible == 0
 
 
+def _thresholds(outcome: Outcome) -> list[int]:
+    """The points from which orders of these days were held; several if several scorecards judged."""
+    judged = [one for one in outcome.scorecards if one.verdicts] or outcome.scorecards
+    return sorted({one.threshold for one in judged if one.threshold is not None})
+
+
 def _share(verdicts: Mapping[str, int]) -> str:
     total = sum(verdicts.values())
     return f"{verdicts.get('PossibleFraud', 0) / total:.1%}" if total else "none"
@@ -109,7 +115,7 @@ def _pictures(outcome: Outcome) -> dict[str, Markup]:
         "funnel": figures.funnel(summary.funnel) if summary.funnel and summary.funnel[0].orders else "",
         "findings": figures.findings(outcome.counts) if outcome.differences else "",
         "days": figures.days(summary.days) if summary.days else "",
-        "scores": figures.scores(summary.scores, outcome.threshold) if summary.scores else "",
+        "scores": figures.scores(summary.scores, _thresholds(outcome)) if summary.scores else "",
         "reasons": figures.reasons(summary.reasons) if summary.reasons else "",
     }
     return {name: Markup(picture) for name, picture in drawn.items()}  # noqa: S704 - see the docstring
