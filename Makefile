@@ -12,7 +12,7 @@ STREAMS := .venv/streams/bin
 AIRFLOW := .venv/airflow/bin
 STACK := $(STREAMS)/python -m stack
 
-# Settings of `make demo`; what is left empty takes the demo's own default.
+# Settings of `make demo` and `make evaluate`; what is left empty takes the command's own default.
 ORDERS ?=
 GENERATE ?=
 SEED ?=
@@ -72,6 +72,12 @@ bench: setup ## Measure against Quix Streams, Faust and a bare loop, 20 minutes;
 	@benchmarks/setup.sh
 	@$(STREAMS)/python -m benchmarks $(BENCH)
 
+.PHONY: evaluate
+evaluate: setup ## How well orders are judged, beside boosted trees; .stack/evaluate.json [ORDERS=a.csv] [GENERATE=n SEED=s] [DELAY=14 REFIT=7]
+	@PYTHONPATH=plugins $(AIRFLOW)/python -m evaluation \
+	  $(if $(ORDERS),--orders '$(ORDERS)',--generate $(or $(GENERATE),20000)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(DELAY),--delay $(DELAY)) $(if $(REFIT),--refit $(REFIT))
+
 .PHONY: lock
 lock: ## Compile the lock files again after a change to a requirements file [UPGRADE=1]
 	@stack/lock.sh $(if $(filter 1,$(UPGRADE)),--upgrade)
@@ -80,4 +86,4 @@ lock: ## Compile the lock files again after a change to a requirements file [UPG
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "; print "Countersign: real-time order-fraud verdicts on Kafka, countersigned every day by Airflow.\n\nmake <target> [SETTING=value]"} \
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  \033[36m%-8s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / {printf "  \033[36m%-9s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)

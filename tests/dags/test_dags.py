@@ -151,3 +151,17 @@ def test_ban_on_heavy_imports_holds(module: str) -> None:
     )
     assert "TID253" in outcome.stdout
     assert outcome.returncode == 1
+
+
+def test_backtest_form_names_a_candidate_in_either_of_two_ways(probed: Probed) -> None:
+    dag = every_dag(probed)["backtest_scorecard"]
+    assert list(dag["tasks"]) == ["judge_again", "publish_report"]
+    form = {name: (param["value"], param["schema"].get("format")) for name, param in dag["params"].items()}
+    assert form == {
+        "candidate_version": (None, None),
+        "candidate_document": (None, "multiline"),
+        "from_day": (None, "date"),
+        "to_day": (None, "date"),
+        "mature_days": (60, None),
+    }
+    assert all(task["retries"] >= 2 and task["timeout"] for task in dag["tasks"].values())

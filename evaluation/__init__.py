@@ -1,0 +1,1 @@
+"""How well do the scorecards tell fraud from honest orders, beside plain boosted trees? ``make evaluate``."""

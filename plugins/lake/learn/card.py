@@ -1,0 +1,125 @@
+"""Turns a learned model into a scorecard: whole points, bins with reasons, bands for a share of honest orders."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from math import inf, log
+
+import numpy as np
+
+from lake.learn.candidates import CANDIDATES
+from lake.learn.fit import Cut, Model
+from lake.learn.metrics import threshold_at
+from lake.learn.samples import Floats, Samples
+from lake.learn.sentences import sentence
+from order_fraud.policy import check
+from order_fraud.scorecard import Band, Bin, Line, Scorecard
+
+POINTS_TO_DOUBLE = 20
+"""So many points more, and the odds of fraud are twice as high."""
+
+FACTOR = POINTS_TO_DOUBLE / log(2)
+"""Points per unit of log odds."""
+
+LEAST_POINTS = 1
+"""An order without any sign against it has none and is never held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many honest orders may be troubled.
+
+    Attributes:
+        review: share of the honest orders that may be held, blocked ones included.
+        block: share of the honest orders that may be blocked.
+    """
+
+    review: float = 0.01
+    block: float = 0.001
+
+
+def scorecard(
+    model: Model, known: Samples, version: str, owner: str, reason: str, based_on: str | None, capacity: Capacity
+) -> Scorecard:
+    """Return the scorecard of a model.
+
+    Args:
+        model: what was learned.
+        known: labelled orders, from which the bands are told.
+        version: of the scorecard, never used before.
+        owner: who answers for it.
+        reason: why it was made.
+        based_on: the version it is to replace.
+        capacity: how many honest orders the bands may hold and block.
+
+    Raises:
+        BadScorecard: version, owner or reason is none that a scorecard can have.
+    """
+    lines = tuple(_lines(model))
+    points = score(lines, known)
+    review = max(LEAST_POINTS, round(min(threshold_at(known.fraud, points, capacity.review), 1e6)))
+    block = max(review + 1, round(min(threshold_at(known.fraud, points, capacity.block), 1e6)))
+    return check(
+        Scorecard(
+            version=version,
+            owner=owner,
+            reason=reason,
+            based_on=based_on,
+            lines=lines,
+            bands=(
+                Band(at=review, outcome="review", priority=50),
+                Band(at=block, outcome="block", priority=10),
+            ),
+        )
+    )
+
+
+def score(lines: tuple[Line, ...], orders: Samples) -> Floats:
+    """Return the points of many orders at once; the same that :class:`order_fraud.judge.Judge` gives each."""
+    columns = {one.signal: column for column, one in enumerate(CANDIDATES)}
+    points = np.zeros(len(orders))
+    for line in lines:
+        values = orders.signals[:, columns[line.signal]]
+        for one in line.bins:
+            low, high = -inf if one.low is None else one.low, inf if one.high is None else one.high
+            points += one.points * ((values >= low) & (values < high))
+    return points
+
+
+def _lines(model: Model) -> Iterator[Line]:
+    for candidate in CANDIDATES:
+        cuts = {cut: weight for cut, weight in model.weights.items() if cut.signal == candidate.signal}
+        bins = tuple(_bins(candidate.signal, cuts))
+        if bins:
+            yield Line(signal=candidate.signal, bins=bins)
+
+
+def _bins(signal: str, cuts: dict[Cut, float]) -> Iterator[Bin]:
+    """Yield a bin for every span between two edges that gives points at all."""
+    edges = sorted({-inf, inf, *(cut.at for cut in cuts)})
+    for low, high in pairwise(edges):
+        points = round(FACTOR * sum(weight for cut, weight in cuts.items() if _has_crossed(cut, low, high)))
+        if points > 0:
+            yield Bin(
+                code=_code(signal, low, high),
+                low=None if low == -inf else low,
+                high=None if high == inf else high,
+                points=points,
+                text=sentence(signal, low, high),
+            )
+
+
+def _has_crossed(cut: Cut, low: float, high: float) -> bool:
+    return low >= cut.at if cut.above else high <= cut.at
+
+
+def _code(signal: str, low: float, high: float) -> str:
+    """Return the bin's name, made of what it is: the same bin has the same name in every version."""
+    name = signal.removesuffix("_s").replace("_", "-")
+    if low == -inf:
+        return f"{name}.below-{_plain(high)}"
+    return f"{name}.from-{_plain(low)}" if high == inf else f"{name}.from-{_plain(low)}-to-{_plain(high)}"
+
+
+def _plain(edge: float) -> str:
+    return str(int(edge)) if edge == int(edge) else str(edge)

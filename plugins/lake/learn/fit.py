@@ -1,0 +1,204 @@
+"""Learns the weights of a scorecard: logistic regression on bins that only ever add suspicion.
+
+**Form.** log odds of fraud = base + sum of the weights of the cuts that an order has crossed. A *cut* is a signal and
+an edge: ``device.customers >= 2``, ``customer.account_age_s < 60``. All weights are positive, and cuts of a signal that
+speaks ``UP`` are all of the kind ``>=``. So the points of its bins rise with it, exactly and not only on average, and
+an order that lacks a signal has crossed none of its cuts: it gets no points, which is what a scorecard does.
+
+**Choice.** Forward, one cut at a time. The next cut is the one with the largest score statistic
+
+    U^2 / V,  U = sum of (y - p) over the orders that have crossed it,  V = c - c^2 / sum of p(1 - p),
+              c = sum of p(1 - p) over the orders that have crossed it
+
+which is what a likelihood ratio test would gain by it, without a fit for each (Rao, "Large sample tests of statistical
+hypotheses", 1948). It must be more than ln(number of orders), the price of a parameter by the Bayesian information
+criterion (Schwarz, 1978). A signal that is only 0 or 1 pays nothing: its direction is known beforehand and there is no
+edge to search for, so that the penalty on its weight is guard enough. After each, all weights are fitted anew
+(scikit-learn, L2); a weight that has fallen to zero or below leaves for good.
+
+Nothing is drawn at random: the same orders always give the same model.
+"""
+
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from lake.learn.candidates import BOTH, CANDIDATES, DOWN, UP, Candidate
+from lake.learn.samples import Bools, Floats, Samples
+
+LEAST_ORDERS = 25
+"""A cut that fewer orders have crossed is not looked at: a bin of a handful proves nothing."""
+
+LEAST_FRAUDS = 25
+"""Below so many known frauds, and as many honest orders, nothing is learned at all."""
+
+MOST_CUTS = 40
+FLAG_PRICE = 0.0
+"""Of a signal that is only 0 or 1; of others, ln(orders)."""
+RIDGE = 1.0
+"""Strength of the L2 penalty: a normal prior of variance 1 on each weight. It keeps the weight of a bin that is all
+fraud finite."""
+
+
+class TooFewLabels(ValueError):
+    """There is too little to learn from; the message says what there is and what it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One edge of one signal.
+
+    Attributes:
+        signal: its name on the order.
+        above: crossed by values from ``at`` up; else by values below ``at``.
+        at: the edge.
+    """
+
+    signal: str
+    above: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What was learned.
+
+    Attributes:
+        base: log odds of an order that has crossed no cut.
+        weights: log odds that each cut adds, all above zero.
+        orders: how many it was learned from.
+        frauds: how many of them were fraud.
+    """
+
+    base: float
+    weights: dict[Cut, float]
+    orders: int
+    frauds: int
+
+
+def fit(known: Samples) -> Model:
+    """Return what the orders teach.
+
+    Raises:
+        TooFewLabels: fewer than ``LEAST_FRAUDS`` frauds or honest orders.
+    """
+    frauds = int(known.fraud.sum())
+    if min(frauds, len(known) - frauds) < LEAST_FRAUDS:
+        raise TooFewLabels(
+            f"{frauds} of {len(known)} orders are known as fraud, {len(known) - frauds} as honest: it takes "
+            f"{LEAST_FRAUDS} of each to learn from"
+        )
+    search = _Search(known)
+    chosen: list[_Option] = []
+    base, weights = _weights(known, chosen)
+    price = log(len(known))
+    while len(chosen) < MOST_CUTS:
+        best = search.best(_chances(known, chosen, base, weights), price)
+        if best is None:
+            break
+        chosen.append(best)
+        base, weights = _weights(known, chosen)
+        while chosen and min(weights) <= 0:
+            # Only the worst at a time: the others may recover without it.
+            del chosen[int(np.argmin(weights))]
+            base, weights = _weights(known, chosen)
+    return Model(base, {one.cut: weight for one, weight in zip(chosen, weights, strict=True)}, len(known), frauds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    cut: Cut
+    crossed: Bools
+
+
+class _Search:
+    """All cuts that there are, looked through by histogram: one pass over the orders per signal, not per cut."""
+
+    def __init__(self, known: Samples) -> None:
+        self._known = known
+        self._fraud = known.fraud.astype(np.float64)
+        self._tried: set[Cut] = set()
+        self._places = [_places(one, known.signals[:, column]) for column, one in enumerate(CANDIDATES)]
+        self._orders = [
+            np.bincount(places, minlength=len(one.edges) + 2)
+            for one, places in zip(CANDIDATES, self._places, strict=True)
+        ]
+
+    def best(self, chance: Floats, price: float) -> _Option | None:
+        """Return the cut that explains most of what the chances so far leave open, None if none is worth the price."""
+        missed, spread = self._fraud - chance, chance * (1 - chance)
+        total = float(spread.sum())
+        found: tuple[float, Cut, int] | None = None
+        for column, one in enumerate(CANDIDATES):
+            if not self._orders[column][1:].any():
+                continue
+            u, c = (np.bincount(self._places[column], part, len(one.edges) + 2) for part in (missed, spread))
+            for above in _kinds(one):
+                gains = _gains(_crossing(u, above), _crossing(c, above), _crossing(self._orders[column], above), total)
+                for place in np.argsort(-gains, kind="stable"):
+                    cut = Cut(one.signal, above, float(one.edges[place]))
+                    if gains[place] <= max(found[0] if found else 0.0, FLAG_PRICE if len(one.edges) == 1 else price):
+                        break
+                    if cut not in self._tried:
+                        found = float(gains[place]), cut, column
+                        break
+        if found is None:
+            return None
+        _, cut, column = found
+        self._tried.add(cut)
+        return _Option(cut, crossed(cut, self._known.signals[:, column]))
+
+
+def crossed(cut: Cut, values: Floats) -> Bools:
+    """Return which values have crossed a cut; NaN has crossed none."""
+    return values >= cut.at if cut.above else values < cut.at
+
+
+def log_odds(model: Model, orders: Samples) -> Floats:
+    """Return the model's log odds of fraud of each order."""
+    columns = {one.signal: column for column, one in enumerate(CANDIDATES)}
+    found = np.full(len(orders), model.base)
+    for cut, weight in model.weights.items():
+        found += weight * crossed(cut, orders.signals[:, columns[cut.signal]])
+    return found
+
+
+def _kinds(one: Candidate) -> tuple[bool, ...]:
+    return {UP: (True,), DOWN: (False,), BOTH: (True, False)}[one.direction]
+
+
+def _places(one: Candidate, values: Floats) -> NDArray[np.intp]:
+    """Return the bin of each value: 0 where it is missing, 1 below the first edge, and so on."""
+    return np.where(np.isnan(values), 0, np.searchsorted(one.edges, values, side="right") + 1)
+
+
+def _crossing(sums: Floats, above: bool) -> Floats:
+    """Return, per edge, the sum over all bins on its suspicious side; the first bin, of missing values, is on none."""
+    return np.cumsum(sums[:1:-1])[::-1] if above else np.cumsum(sums[1:-1])
+
+
+def _gains(u: Floats, c: Floats, orders: Floats, total: float) -> Floats:
+    """Return the score statistic per edge, 0 where the cut would speak for honesty or too few have crossed it."""
+    variance = c - c * c / total
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gains = u * u / variance
+    return np.where((u > 0) & (orders >= LEAST_ORDERS) & (variance > 1e-9), gains, 0.0)
+
+
+def _weights(known: Samples, chosen: list[_Option]) -> tuple[float, list[float]]:
+    if not chosen:
+        share = float(known.fraud.mean())
+        return log(share / (1 - share)), []
+    regression = LogisticRegression(C=1 / RIDGE, solver="newton-cholesky", tol=1e-6, max_iter=100)
+    regression.fit(np.column_stack([one.crossed for one in chosen]).astype(np.float64), known.fraud)
+    return float(regression.intercept_[0]), [float(weight) for weight in regression.coef_[0]]
+
+
+def _chances(known: Samples, chosen: list[_Option], base: float, weights: list[float]) -> Floats:
+    odds = np.full(len(known), base)
+    for one, weight in zip(chosen, weights, strict=True):
+        odds += weight * one.crossed
+    return 1 / (1 + np.exp(-odds))
