@@ -2,7 +2,8 @@
 
     Step 1  begin    before the first agent gets its batch
     Step 2  add      the outputs and dead letters of each batch, sent while the next agent works
-    Step 3  commit   the changelogs of all state that changed, then the input offsets, then the transaction
+    Step 3  commit   the changelogs of all state that changed, then the input offsets (as records, and to the group),
+                     then the transaction
 
 The group's metadata of the assignment goes with the offsets, so the broker refuses a worker that the group has given up
 on, or that has given the partitions away since: a zombie can never commit. All methods block and must be called from
@@ -18,7 +19,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from streams.batch import Batch
 from streams.deadline import comes_back_within
 from streams.polling import SERVICE_TIMEOUT_S, START_TIMEOUT_S, Poller
-from streams.sending import producer_config, send_changes, send_dead_letters, send_outputs, states_of
+from streams.positions import position
+from streams.sending import producer_config, send_changes, send_dead_letters, send_outputs, send_record, states_of
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class ExactlyOnce:
 
     def __init__(self, settings: Settings, poller: Poller) -> None:
         self._poller = poller
+        self._group = settings.group
         self._producer = Producer(
             producer_config(settings, poller)
             | {
@@ -99,6 +102,8 @@ class ExactlyOnce:
         try:
             for state in states:
                 send_changes(self._producer, state)
+            for batch in batches:
+                send_record(self._producer, *position(self._group, batch))
             offsets = [TopicPartition(batch.topic, batch.partition, batch.next_offset) for batch in batches]
             group = self._poller.membership
             self._retry(self._producer.send_offsets_to_transaction, offsets, group, SERVICE_TIMEOUT_S)

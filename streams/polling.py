@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from streams.batch import Batch
 from streams.observer import Place
+from streams.positions import read_positions
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -45,10 +46,12 @@ class Poller:
     """One worker's membership in the consumer group, and where it stands in each partition."""
 
     def __init__(self, settings: Settings) -> None:
+        self._bootstrap, self._group_id = settings.bootstrap, settings.group
         self._records = settings.batch_records
         self._linger_s = settings.batch_wait_ms / 1000
         self._assignment: set[Place] = set()
         self._next: dict[Place, int] = {}
+        self._starts: dict[Place, int] = {}
         self._ends: dict[Place, int] = {}
         self._revoked: set[Place] = set()
         self._held: list[Message] = []
@@ -87,7 +90,7 @@ class Poller:
         if self._changed:
             poll.revoked, self._revoked, self._changed = self._revoked, set(), False
             poll.assigned = set(self._assignment)
-            self._next = self._stable_offsets(poll.assigned)
+            self._next = {place: self._starts[place] for place in poll.assigned}
             self._ends = {}
             self._membership = self._joined
         poll.batches = self._group(messages)
@@ -198,6 +201,19 @@ class Poller:
                 raise KafkaException(found.error)
         return {(found.topic, found.partition): max(found.offset, 0) for found in committed}
 
+    def _begin_at(self, places: set[Place]) -> dict[Place, int]:
+        """Return where each partition goes on: what the group says, unless the log knows better."""
+        starts = self._stable_offsets(places)
+        for place, offset in read_positions(self._bootstrap, self._group_id, places).items():
+            if offset > starts[place]:
+                log.warning(
+                    "%s, partition %d: the group says offset %d, but everything before %d is decided: its coordinator "
+                    "has forgotten what was committed; going on at %d",
+                    *place, starts[place], offset, offset,
+                )  # fmt: skip
+                starts[place] = offset
+        return starts
+
     def on_error(self, error: KafkaError) -> None:
         """Librdkafka lives on after a fatal error without ever giving a record again: the worker must not."""
         if error.fatal():
@@ -205,8 +221,11 @@ class Poller:
         else:
             log.warning("kafka: %s", error)
 
-    def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._assignment |= {(found.topic, found.partition) for found in partitions}
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        places = {(found.topic, found.partition) for found in partitions}
+        self._starts |= self._begin_at(places)
+        consumer.assign([TopicPartition(*place, self._starts[place]) for place in places])
+        self._assignment |= places
         self._joined = self.consumer.consumer_group_metadata()
         self._changed = True
 

@@ -46,10 +46,10 @@ def send_outputs(producer: Producer, batch: Batch) -> None:
             try:
                 produce(topic, value, key, ANY_PARTITION, None, None, timestamp)  # keywords cost half as much again
             except BufferError:
-                _produce(producer, topic, value, key, ANY_PARTITION, timestamp, {})
+                send_record(producer, topic, value, key, ANY_PARTITION, timestamp, {})
 
     for send in batch.sends:
-        _produce(producer, *send)
+        send_record(producer, *send)
 
 
 def send_dead_letters(producer: Producer, batch: Batch) -> None:
@@ -62,10 +62,10 @@ def send_dead_letters(producer: Producer, batch: Batch) -> None:
     """
     for record, reason, service in batch.dead_letters:
         value, key, headers = letter(record, reason, service)
-        _produce(producer, DEAD_LETTERS.name, value, key, ANY_PARTITION, NOW, headers)
+        send_record(producer, DEAD_LETTERS.name, value, key, ANY_PARTITION, NOW, headers)
 
 
-def _produce(
+def send_record(
     producer: Producer,
     topic: str,
     value: bytes | None,
@@ -74,7 +74,11 @@ def _produce(
     timestamp: int,
     headers: dict[str, str | bytes | None],
 ) -> None:
-    """Queue one record, waiting for room where librdkafka's queue is full."""
+    """Queue one record, waiting for room where librdkafka's queue is full.
+
+    Raises:
+        KafkaException: it cannot be sent at all.
+    """
     while True:
         try:
             producer.produce(topic, value, key, partition, timestamp=timestamp, headers=headers)

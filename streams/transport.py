@@ -80,7 +80,7 @@ class Consumer(WithoutFaustOffsets):
             # Since the poll it may be over, or partitions may have moved once more: what was polled comes again.
             if poll.batches and not self._is_over() and not self._poller.moved:
                 await self._pass_on(poll.batches)
-            if self.loop.time() >= self._next_tick:
+            if self.loop.time() >= self._next_tick and not self._poller.moved:
                 await self._tick()
         self._finished.set()
 

@@ -33,6 +33,7 @@ class Topic:
         description: what the topic is for, in one sentence.
         max_message_bytes: the longest record batch that the broker takes, as it comes over the wire.
         raw_writers: the services whose records on this topic are no events (dead letters, changelogs).
+        settings: further settings of the broker for this topic.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Topic:
     retention_ms: int | None = 30 * DAY_MS
     max_message_bytes: int = MAX_MESSAGE_BYTES
     raw_writers: tuple[str, ...] = ()
+    settings: Mapping[str, str] = MappingProxyType({})
 
     @property
     def compacted(self) -> bool:
@@ -55,8 +57,8 @@ class Topic:
         """The broker's settings for this topic."""
         limit = {"max.message.bytes": str(self.max_message_bytes)}
         if self.retention_ms is None:
-            return COMPACTED | limit
-        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)} | limit
+            return COMPACTED | limit | dict(self.settings)
+        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)} | limit | dict(self.settings)
 
 
 COMPACTED = {
@@ -243,6 +245,17 @@ DELIVERY_WATCH = Topic(
     retention_ms=None,
     description="Changelog of the orders that wait for a verdict, partition for partition beside customer.events.",
 )
+STREAM_POSITIONS = Topic(
+    name="stream.positions",
+    key="<consumer group>/<input topic>/<partition>",
+    writers=MappingProxyType({}),
+    readers=(FRAUD, DELIVERY),
+    raw_writers=(FRAUD, DELIVERY),
+    retention_ms=None,
+    # A record and a mark per partition and commit, of which a worker that starts wants the last ones only.
+    settings=MappingProxyType({"segment.bytes": str(1024 * 1024), "delete.retention.ms": str(60 * 1000)}),
+    description="Where each input partition goes on, written in the transaction that got it there.",
+)
 REPLAYS = Topic(
     name="replays",
     key="place of the record that was sent again, and the topic that it was sent to",
@@ -273,6 +286,7 @@ TOPICS: tuple[Topic, ...] = (
     HISTORY_ADDRESS,
     FRAUD_POLICIES,
     DELIVERY_WATCH,
+    STREAM_POSITIONS,
     REPLAYS,
 )
 
