@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import accumulate
-from typing import Annotated, Literal
+from typing import Annotated, Literal, final
 
 import msgspec
 from msgspec import Meta
@@ -77,6 +77,7 @@ Remedy = Literal[
 ]
 
 
+@final
 class Customer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Who signed up, and from where. Sex and age are not carried: no verdict may depend on them."""
 
@@ -91,6 +92,7 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     browser: Label | None = None
 
 
+@final
 class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What was bought, by whom, from where. ``signals`` is empty at the shop; the relay stamps it hop by hop."""
 
@@ -108,6 +110,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     signals: Signals = {}
 
 
+@final
 class Feedback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What an order turned out to be, with the entities it came from, so that each of them can learn of it."""
 

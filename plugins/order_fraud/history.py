@@ -53,24 +53,28 @@ MAX_FRAUDS = 16
 USUAL_ORDERS = 3
 """Earlier orders that it takes before an amount can be called unusual."""
 
-NIGHT_ENDS_MIN = 6 * 60
+NIGHT_ENDS_MS = 6 * HOUR_MS
 
 DIRECT = "direct"
 """The channel, in lower case, of a customer whom neither an advertisement nor a search engine sent."""
 
 _ENTITIES = ("customer", "device", "ip", "card", "email_domain", "address")
 
-_COUNTED = {
-    entity: tuple(f"{entity}.{kind}_{window}" for kind in ("orders", "spent") for window in ("1h", "1d", "7d", "30d"))
+_NAMES = {
+    entity: tuple(
+        f"{entity}.{name}"
+        for name in (
+            *(f"{kind}_{window}" for kind in ("orders", "spent") for window in ("1h", "1d", "7d", "30d")),
+            "known_s",
+            "since_order_s",
+            "amount_z",
+        )
+    )
     for entity in _ENTITIES
 }
-"""The names of the counters that every entity has, made once; so are the other names."""
+"""The names of the signals that every entity has, made once; so are the others."""
 
-_MEASURED = {
-    entity: tuple(f"{entity}.{name}" for name in ("known_s", "since_order_s", "amount_z", "frauds"))
-    for entity in _ENTITIES
-}
-"""The names of the other signals that every entity has."""
+_FRAUDS = {entity: f"{entity}.frauds" for entity in _ENTITIES}
 
 _SHARED = {
     entity: tuple(f"{entity}.{name}" for name in ("customers", "sign_ups_1d", "sign_ups_30d")) for entity in _ENTITIES
@@ -165,7 +169,7 @@ def advance(
     """
     if signals is None:
         signals = {}
-    if isinstance(seen, Order):
+    if type(seen) is Order:
         history = history or History(time, latest, time)
         return _order(entity, history, time, seen, latest, signals), signals
     if history is None:
@@ -225,9 +229,9 @@ def _sign_up(entity: str, history: History, time: int, customer: Customer, lates
         as_of,
         time if of_customer and history.signed_up is None else history.signed_up,
         history.last_order,
-        _add(history.orders, kept, _NONE),
-        _add(history.spent, kept, _NONE),
-        _add(history.sign_ups, kept, weight),
+        _faded(history.orders, kept),
+        _faded(history.spent, kept),
+        _add(_faded(history.sign_ups, kept), weight),
         history.customers if of_customer else _sighted(history.customers, customer.customer_id, time),
         _with(history.devices, customer.device_id) if of_customer else (),
         _with(history.ips, customer.ip) if of_customer else (),
@@ -247,21 +251,23 @@ def _came_directly(history: History, customer: Customer) -> bool | None:
 
 
 def _order(entity: str, history: History, time: int, order: Order, latest: int, signals: Signals) -> History:
-    first_seen, last_order, sign_ups = history.first_seen, history.last_order, history.sign_ups
+    first_seen, last_order, amounts = history.first_seen, history.last_order, history.amounts
     as_of, kept, weight = _fade(history.as_of, time)
     currency = history.currency or order.currency
     same_currency = currency == order.currency
-    money = float(order.amount) if same_currency else 0.0
+    amount = float(order.amount)
     if last_order is None:
-        orders, spent = _count_first(signals, entity, weight, money)
+        orders, spent = _first(signals, entity, history, time, weight, amount)
     else:
-        orders, spent = _count(signals, entity, history, kept, weight, money)
-    _measure(signals, entity, history, time, order.amount, same_currency)
+        orders, spent = _next(signals, entity, history, time, last_order, kept, weight, amount, same_currency)
+    if history.frauds:
+        signals[_FRAUDS[entity]] = float(len(history.frauds))
+    sign_ups = history.sign_ups
     if sign_ups != _NONE and kept is not _ONE:
-        sign_ups = _add(sign_ups, kept, _NONE)
+        sign_ups = _faded(sign_ups, kept)
     customers, devices, ips, recent = history.customers, history.devices, history.ips, history.recent
     if entity == "customer":
-        devices, ips = _of_customer(signals, history, time, order)
+        devices, ips = _of_customer(signals, history, time, order, amount)
         recent = (*recent[1 - MAX_RECENT :], order.order_id)
     else:
         customers = _sighted(customers, order.customer_id, time)
@@ -279,7 +285,7 @@ def _order(entity: str, history: History, time: int, order: Order, latest: int, 
         devices,
         ips,
         currency,
-        (*history.amounts[1 - MAX_AMOUNTS :], order.amount) if same_currency else history.amounts,
+        (*amounts[1 - MAX_AMOUNTS :], order.amount) if same_currency else amounts,
         recent,
         history.frauds,
         history.country,
@@ -287,37 +293,60 @@ def _order(entity: str, history: History, time: int, order: Order, latest: int, 
     )
 
 
-def _count_first(signals: Signals, entity: str, weight: Counter, money: float) -> tuple[Counter, Counter]:
-    """Return the counters of orders and money after an entity's first order, and add their signals."""
-    if weight is not _ONE:
-        return _count(signals, entity, _NO_HISTORY, _ONE, weight, money)
-    n_orders_1h, n_orders_1d, n_orders_7d, n_orders_30d, n_spent_1h, n_spent_1d, n_spent_7d, n_spent_30d = _COUNTED[
-        entity
-    ]
-    signals[n_orders_1h] = signals[n_orders_1d] = signals[n_orders_7d] = signals[n_orders_30d] = 1.0
-    signals[n_spent_1h] = signals[n_spent_1d] = signals[n_spent_7d] = signals[n_spent_30d] = money
-    return _ONE, (money, money, money, money)
-
-
-def _count(
-    signals: Signals, entity: str, history: History, kept: Counter, weight: Counter, money: float
+def _first(
+    signals: Signals, entity: str, history: History, time: int, weight: Counter, amount: float
 ) -> tuple[Counter, Counter]:
-    """Return the counters of orders and money after one more order, and add their signals."""
+    """Return the counters of orders and money after an entity's first order, and add the signals that all have.
+
+    Half of all orders are an entity's first, and hardly any of them late: there is nothing to add, nothing to round.
+    """
+    orders_1h, orders_1d, orders_7d, orders_30d, spent_1h, spent_1d, spent_7d, spent_30d, known, _, _ = _NAMES[entity]
+    if weight is not _ONE:
+        return _next(signals, entity, history, time, None, _ONE, weight, amount, True)
+    signals[orders_1h] = signals[orders_1d] = signals[orders_7d] = signals[orders_30d] = 1.0
+    signals[spent_1h] = signals[spent_1d] = signals[spent_7d] = signals[spent_30d] = amount
+    signals[known] = (time - history.first_seen) / 1000  # not late, so not before it
+    return _ONE, (amount, amount, amount, amount)
+
+
+def _next(
+    signals: Signals,
+    entity: str,
+    history: History,
+    time: int,
+    last_order: int | None,
+    kept: Counter,
+    weight: Counter,
+    amount: float,
+    same_currency: bool,
+) -> tuple[Counter, Counter]:
+    """Return the counters of orders and money after one more order, and add the signals that all have."""
     kept_1h, kept_1d, kept_7d, kept_30d = kept
     weight_1h, weight_1d, weight_7d, weight_30d = weight
     orders_1h, orders_1d, orders_7d, orders_30d = history.orders
     spent_1h, spent_1d, spent_7d, spent_30d = history.spent
+    counted = amount if same_currency else 0.0
     orders_1h = orders_1h * kept_1h + weight_1h
     orders_1d = orders_1d * kept_1d + weight_1d
     orders_7d = orders_7d * kept_7d + weight_7d
     orders_30d = orders_30d * kept_30d + weight_30d
-    spent_1h = spent_1h * kept_1h + money * weight_1h
-    spent_1d = spent_1d * kept_1d + money * weight_1d
-    spent_7d = spent_7d * kept_7d + money * weight_7d
-    spent_30d = spent_30d * kept_30d + money * weight_30d
-    n_orders_1h, n_orders_1d, n_orders_7d, n_orders_30d, n_spent_1h, n_spent_1d, n_spent_7d, n_spent_30d = _COUNTED[
-        entity
-    ]
+    spent_1h = spent_1h * kept_1h + counted * weight_1h
+    spent_1d = spent_1d * kept_1d + counted * weight_1d
+    spent_7d = spent_7d * kept_7d + counted * weight_7d
+    spent_30d = spent_30d * kept_30d + counted * weight_30d
+    (
+        n_orders_1h,
+        n_orders_1d,
+        n_orders_7d,
+        n_orders_30d,
+        n_spent_1h,
+        n_spent_1d,
+        n_spent_7d,
+        n_spent_30d,
+        n_known,
+        n_since,
+        n_amount_z,
+    ) = _NAMES[entity]
     # floor(x * 10000 + 0.5) / 10000 is round(x, 4) at a quarter of the cost (ties apart, which go up).
     signals[n_orders_1h] = floor(orders_1h * 1e4 + 0.5) / 1e4
     signals[n_orders_1d] = floor(orders_1d * 1e4 + 0.5) / 1e4
@@ -327,24 +356,17 @@ def _count(
     signals[n_spent_1d] = floor(spent_1d * 1e4 + 0.5) / 1e4
     signals[n_spent_7d] = floor(spent_7d * 1e4 + 0.5) / 1e4
     signals[n_spent_30d] = floor(spent_30d * 1e4 + 0.5) / 1e4
-    return (orders_1h, orders_1d, orders_7d, orders_30d), (spent_1h, spent_1d, spent_7d, spent_30d)
-
-
-def _measure(signals: Signals, entity: str, history: History, time: int, amount: int, same_currency: bool) -> None:
-    """Add the signals that every entity has beside its counters."""
-    n_known, n_since, n_amount_z, n_frauds = _MEASURED[entity]
-    first_seen, last_order, amounts, frauds = history.first_seen, history.last_order, history.amounts, history.frauds
+    first_seen, amounts = history.first_seen, history.amounts
     signals[n_known] = (time - first_seen) / 1000 if time > first_seen else 0.0
     if last_order is not None:
         signals[n_since] = abs(time - last_order) / 1000
     if len(amounts) >= USUAL_ORDERS and same_currency:
         signals[n_amount_z] = _robust_z(amounts, amount)
-    if frauds:
-        signals[n_frauds] = float(len(frauds))
+    return (orders_1h, orders_1d, orders_7d, orders_30d), (spent_1h, spent_1d, spent_7d, spent_30d)
 
 
 def _of_customer(
-    signals: Signals, history: History, time: int, order: Order
+    signals: Signals, history: History, time: int, order: Order, amount: float
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the customer's devices and ips, this order's included, and add the signals of the order itself and those
     that only a customer has.
@@ -354,15 +376,16 @@ def _of_customer(
     if not known_device:
         devices = _with(devices, device_id)
     ips = _with(history.ips, order.ip)
-    signals["order.amount"] = float(order.amount)
-    minute = (time // 60_000 + (order.utc_offset_min or 0)) % 1440
-    signals["order.night"] = 1.0 if minute < NIGHT_ENDS_MIN else 0.0
-    if history.country is not None and order.ip_country is not None:
-        signals["order.country_differs"] = 0.0 if history.country == order.ip_country else 1.0
-    if history.signed_up is not None:
-        signals["customer.account_age_s"] = (time - history.signed_up) / 1000
-    if history.direct is not None:
-        signals["customer.direct"] = 1.0 if history.direct else 0.0
+    offset_min, country, signed_up, direct = order.utc_offset_min, history.country, history.signed_up, history.direct
+    there = time if offset_min is None else time + offset_min * 60_000
+    signals["order.amount"] = amount
+    signals["order.night"] = 1.0 if there % DAY_MS < NIGHT_ENDS_MS else 0.0
+    if country is not None and order.ip_country is not None:
+        signals["order.country_differs"] = 0.0 if country == order.ip_country else 1.0
+    if signed_up is not None:
+        signals["customer.account_age_s"] = (time - signed_up) / 1000
+    if direct is not None:
+        signals["customer.direct"] = 1.0 if direct else 0.0
     if device_id is not None:
         signals["customer.new_device"] = 0.0 if known_device else 1.0
     signals["customer.devices"] = float(len(devices))
@@ -388,11 +411,11 @@ def _of_company(signals: Signals, entity: str, customer_id: str, customers: Seen
     for place, (known, last) in enumerate(customers):
         if place and known == customer_id:
             signals[n_before] = float(place)
-        age = as_of - last
-        of_1h += exp(-age / HOUR_MS)
-        of_1d += exp(-age / DAY_MS)
-        of_7d += exp(-age / WEEK_MS)
-        of_30d += exp(-age / MONTH_MS)
+        age = float(last - as_of)  # negative, and a float: to divide integers takes twice as long
+        of_1h += exp(age / _HOUR)
+        of_1d += exp(age / _DAY)
+        of_7d += exp(age / _WEEK)
+        of_30d += exp(age / _MONTH)
     signals[n_1h] = floor(of_1h * 1e4 + 0.5) / 1e4
     signals[n_1d] = floor(of_1d * 1e4 + 0.5) / 1e4
     signals[n_7d] = floor(of_7d * 1e4 + 0.5) / 1e4
@@ -401,30 +424,26 @@ def _of_company(signals: Signals, entity: str, customer_id: str, customers: Seen
 
 _NONE = (0.0, 0.0, 0.0, 0.0)
 _ONE = (1.0, 1.0, 1.0, 1.0)
-_NO_HISTORY = History(0, 0, 0)
+_HOUR, _DAY, _WEEK, _MONTH = map(float, WINDOWS_MS)
 
 
 def _fade(as_of: int, time: int) -> tuple[int, Counter, Counter]:
     """Return when the counters hold after an event at ``time``, what they keep, and what the event weighs by then."""
-    elapsed = time - as_of
-    if elapsed > 0:
-        return time, _weights(-elapsed), _ONE
-    if elapsed == 0:
+    if time == as_of:
         return time, _ONE, _ONE
-    return as_of, _ONE, _weights(elapsed)
+    age = float(as_of - time if time > as_of else time - as_of)  # see _of_company
+    weights = exp(age / _HOUR), exp(age / _DAY), exp(age / _WEEK), exp(age / _MONTH)
+    return (time, weights, _ONE) if time > as_of else (as_of, _ONE, weights)
 
 
-def _weights(age: int) -> Counter:
-    return exp(age / HOUR_MS), exp(age / DAY_MS), exp(age / WEEK_MS), exp(age / MONTH_MS)
+def _faded(counter: Counter, kept: Counter) -> Counter:
+    of_1h, of_1d, of_7d, of_30d = counter
+    kept_1h, kept_1d, kept_7d, kept_30d = kept
+    return of_1h * kept_1h, of_1d * kept_1d, of_7d * kept_7d, of_30d * kept_30d
 
 
-def _add(counter: Counter, kept: Counter, added: Counter) -> Counter:
-    return (
-        counter[0] * kept[0] + added[0],
-        counter[1] * kept[1] + added[1],
-        counter[2] * kept[2] + added[2],
-        counter[3] * kept[3] + added[3],
-    )
+def _add(counter: Counter, added: Counter) -> Counter:
+    return counter[0] + added[0], counter[1] + added[1], counter[2] + added[2], counter[3] + added[3]
 
 
 def _with(known: tuple[str, ...], one: str | None) -> tuple[str, ...]:
@@ -452,14 +471,12 @@ def _sighted(customers: Seen, customer_id: str, time: int) -> Seen:
     return (*customers, (customer_id, time))
 
 
-def _robust_z(amounts: tuple[int, ...], amount: int) -> float:
+def _robust_z(amounts: tuple[int, ...], amount: float) -> float:
     """Return how many usual spreads the amount lies above the median of the earlier ones."""
-    median = _median(sorted(amounts))
-    mad = _median(sorted([abs(one - median) for one in amounts]))
+    rising = sorted(amounts)
+    middle, is_odd = divmod(len(rising), 2)
+    median = rising[middle] if is_odd else (rising[middle - 1] + rising[middle]) / 2
+    distances = sorted([one - median if one > median else median - one for one in rising])
+    mad = distances[middle] if is_odd else (distances[middle - 1] + distances[middle]) / 2
     spread = max(1.4826 * mad, 0.1 * median, 1.0)
     return floor((amount - median) / spread * 1e4 + 0.5) / 1e4
-
-
-def _median(rising: list[int] | list[float]) -> float:
-    middle = len(rising) // 2
-    return rising[middle] if len(rising) % 2 else (rising[middle - 1] + rising[middle]) / 2

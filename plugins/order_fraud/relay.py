@@ -73,12 +73,12 @@ class Hop:
 
 def _address(event: Relayed) -> str | None:
     data = event.data
-    return None if type(data) is Customer else data.address  # type: ignore[union-attr]
+    return None if type(data) is Customer else data.address
 
 
 def _card(event: Relayed) -> str | None:
     data = event.data
-    return None if type(data) is Customer else data.card  # type: ignore[union-attr]
+    return None if type(data) is Customer else data.card
 
 
 _ADDRESS = Hop("address", topics.RELAY_BY_ADDRESS, topics.HISTORY_ADDRESS, _address)
@@ -237,11 +237,11 @@ def step(hop: Hop, histories: Histories, event: Relayed, panel: Panel) -> Onward
             _refuse_repeat(history, event)
     histories.latest = latest
     data = event.data
-    if isinstance(data, Feedback):
+    if type(data) is Feedback:  # isinstance takes 80 ns to say no to a msgspec.Struct
         histories[entity_id] = learn(history, time, data.order_id, type(event) is not FraudCleared, latest)
         return _onward(hop, event, time, panel)
     signals = None
-    if isinstance(data, Order):
+    if type(data) is Order:
         signals = data.signals
         if hop.first:
             signals.clear()  # whatever the sender wrote there: signals are ours alone
