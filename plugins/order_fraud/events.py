@@ -352,7 +352,7 @@ SHORT_BYTES = 1024
 MAX_OPENED = 256
 """A document longer than ``SHORT_BYTES`` with more ``{`` and ``[`` than this is refused before it is parsed: nested
 very deep, the parser runs into the interpreter's recursion limit, which is not the same in every build, so that both
-halves could disagree on what is an event. A short one cannot nest that deep, and counting costs the hot path 3 %."""
+halves could disagree on what is an event. A short one cannot nest that deep, and counting costs time."""
 
 MAX_POLICY_BYTES = 900 * 1024
 """Longest record of a policy, which may hold thousands of list entries: what its topic takes, with room for headers."""

@@ -474,9 +474,16 @@ def _sighted(customers: Seen, customer_id: str, time: int) -> Seen:
 def _robust_z(amounts: tuple[int, ...], amount: float) -> float:
     """Return how many usual spreads the amount lies above the median of the earlier ones."""
     rising = sorted(amounts)
-    middle, is_odd = divmod(len(rising), 2)
-    median = rising[middle] if is_odd else (rising[middle - 1] + rising[middle]) / 2
-    distances = sorted([one - median if one > median else median - one for one in rising])
-    mad = distances[middle] if is_odd else (distances[middle - 1] + distances[middle]) / 2
-    spread = max(1.4826 * mad, 0.1 * median, 1.0)
+    median = _median(rising)
+    mad = _median(sorted([one - median if one > median else median - one for one in rising]))
+    spread, least = 1.4826 * mad, 0.1 * median  # compared one by one: `max` takes twice as long
+    if spread < least:
+        spread = least
+    if spread < 1.0:
+        spread = 1.0
     return floor((amount - median) / spread * 1e4 + 0.5) / 1e4
+
+
+def _median(rising: list[int] | list[float]) -> float:
+    middle = len(rising) // 2
+    return rising[middle] if len(rising) % 2 else (rising[middle - 1] + rising[middle]) / 2

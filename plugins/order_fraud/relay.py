@@ -168,7 +168,8 @@ def receive(hop: Hop, key: bytes | None, value: bytes | None, appended: int | No
     if key is None or key != entity_id.encode():
         shown = "no key" if key is None else f"key {key.decode(errors='replace')!r}"
         raise Unusable(f"{relayed.id} has {shown} instead of its {hop.reads.key}")
-    # The day at whose start AHEAD_MS after the record is not over yet: all before it need no closer look.
+    # Only what is dated on a day that begins later than AHEAD_MS less a day after the record can be too late, and needs
+    # a closer look: the number of the day costs a fifth of the exact time.
     if appended is not None and (relayed.time.toordinal() - _EPOCH_DAY) * DAY_MS > appended + AHEAD_MS - DAY_MS:
         _refuse_future(relayed, appended)
     return relayed
