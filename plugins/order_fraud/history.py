@@ -53,45 +53,36 @@ MAX_FRAUDS = 16
 USUAL_ORDERS = 3
 """Earlier orders that it takes before an amount can be called unusual."""
 
-NIGHT_ENDS_MIN = 6 * 60
+NIGHT_ENDS_MS = 6 * HOUR_MS
 
 DIRECT = "direct"
 """The channel, in lower case, of a customer whom neither an advertisement nor a search engine sent."""
 
+_ENTITIES = ("customer", "device", "ip", "card", "email_domain", "address")
+
 _NAMES = {
-    entity: (
-        f"{entity}.orders_1h",
-        f"{entity}.orders_1d",
-        f"{entity}.orders_7d",
-        f"{entity}.orders_30d",
-        f"{entity}.spent_1h",
-        f"{entity}.spent_1d",
-        f"{entity}.spent_7d",
-        f"{entity}.spent_30d",
-        f"{entity}.known_s",
-        f"{entity}.since_order_s",
-        f"{entity}.amount_z",
-        f"{entity}.frauds",
+    entity: tuple(
+        f"{entity}.{name}"
+        for name in (
+            *(f"{kind}_{window}" for kind in ("orders", "spent") for window in ("1h", "1d", "7d", "30d")),
+            "known_s",
+            "since_order_s",
+            "amount_z",
+        )
     )
-    for entity in ("customer", "device", "ip", "card", "email_domain", "address")
+    for entity in _ENTITIES
 }
-"""The names of the signals that every entity has, made once."""
+"""The names of the signals that every entity has, made once; so are the others."""
+
+_FRAUDS = {entity: f"{entity}.frauds" for entity in _ENTITIES}
 
 _SHARED = {
-    entity: (
-        f"{entity}.customers",
-        f"{entity}.sign_ups_1d",
-        f"{entity}.sign_ups_30d",
-        f"{entity}.customers_1h",
-        f"{entity}.customers_1d",
-        f"{entity}.customers_7d",
-        f"{entity}.customers_30d",
-        f"{entity}.customers_before",
-    )
-    for entity in _NAMES
-    if entity != "customer"
+    entity: tuple(f"{entity}.{name}" for name in ("customers", "sign_ups_1d", "sign_ups_30d")) for entity in _ENTITIES
 }
-"""The names of the signals of what customers may share."""
+_COMPANY = {
+    entity: tuple(f"{entity}.customers_{what}" for what in ("1h", "1d", "7d", "30d", "before")) for entity in _ENTITIES
+}
+"""The names of the signals of what customers may share, and of what several do share."""
 
 Counter = tuple[float, float, float, float]
 """Decaying sums, one per window."""
@@ -155,7 +146,12 @@ Raises:
 
 
 def advance(
-    entity: str, history: History | None, time: int, seen: Customer | Order, latest: int
+    entity: str,
+    history: History | None,
+    time: int,
+    seen: Customer | Order,
+    latest: int,
+    signals: Signals | None = None,
 ) -> tuple[History, Signals]:
     """Return the history after one sighting, and the signals of that sighting.
 
@@ -165,16 +161,20 @@ def advance(
         time: event time, ms since 1970.
         seen: what the entity had to do with: a sign-up or an order.
         latest: the latest event time of the hop and partition, this event's included, ms.
+        signals: where to add those of this sighting; a new dict if left out.
 
     Returns:
-        The new history (the old one is left as it was) and the signals, empty for a sign-up. Signals are rounded to
+        The new history (the old one is left as it was) and the signals, none for a sign-up. Signals are rounded to
         four decimals; their meanings stand in :mod:`order_fraud.signals`.
     """
+    if signals is None:
+        signals = {}
+    if type(seen) is Order:
+        history = history or History(time, latest, time)
+        return _order(entity, history, time, seen, latest, signals), signals
     if history is None:
-        history = History(time, latest, time)
-    if isinstance(seen, Order):
-        return _order(entity, history, time, seen, latest)
-    return _sign_up(entity, history, time, seen, latest), {}
+        return _first_sign_up(entity, time, seen, latest), signals
+    return _sign_up(entity, history, time, seen, latest), signals
 
 
 def learn(history: History | None, time: int, order_id: str, fraud: bool, latest: int) -> History:
@@ -195,6 +195,31 @@ def learn(history: History | None, time: int, order_id: str, fraud: bool, latest
     return msgspec.structs.replace(history, frauds=frauds, seen_at=latest)
 
 
+def _first_sign_up(entity: str, time: int, customer: Customer, latest: int) -> History:
+    """Return what :func:`_sign_up` makes of no history: nearly every sign-up brings its entities along."""
+    of_customer = entity == "customer"
+    device_id, ip, channel = customer.device_id, customer.ip, customer.channel
+    return History(
+        time,
+        latest,
+        time,
+        time if of_customer else None,
+        None,
+        _NONE,
+        _NONE,
+        _ONE,
+        () if of_customer else ((customer.customer_id, time),),
+        (device_id,) if of_customer and device_id is not None else (),
+        (ip,) if of_customer and ip is not None else (),
+        "",
+        (),
+        (),
+        (),
+        customer.country if of_customer else None,
+        channel.lower() == DIRECT if of_customer and channel is not None else None,
+    )
+
+
 def _sign_up(entity: str, history: History, time: int, customer: Customer, latest: int) -> History:
     as_of, kept, weight = _fade(history.as_of, time)
     of_customer = entity == "customer"
@@ -204,9 +229,9 @@ def _sign_up(entity: str, history: History, time: int, customer: Customer, lates
         as_of,
         time if of_customer and history.signed_up is None else history.signed_up,
         history.last_order,
-        _add(history.orders, kept, _NONE),
-        _add(history.spent, kept, _NONE),
-        _add(history.sign_ups, kept, weight),
+        _faded(history.orders, kept),
+        _faded(history.spent, kept),
+        _add(_faded(history.sign_ups, kept), weight),
         history.customers if of_customer else _sighted(history.customers, customer.customer_id, time),
         _with(history.devices, customer.device_id) if of_customer else (),
         _with(history.ips, customer.ip) if of_customer else (),
@@ -225,21 +250,86 @@ def _came_directly(history: History, customer: Customer) -> bool | None:
     return customer.channel.lower() == DIRECT
 
 
-def _order(entity: str, history: History, time: int, order: Order, latest: int) -> tuple[History, Signals]:
-    first_seen, last_order = history.first_seen, history.last_order
+def _order(entity: str, history: History, time: int, order: Order, latest: int, signals: Signals) -> History:
+    first_seen, last_order, amounts = history.first_seen, history.last_order, history.amounts
     as_of, kept, weight = _fade(history.as_of, time)
+    currency = history.currency or order.currency
+    same_currency = currency == order.currency
+    amount = float(order.amount)
+    if last_order is None:
+        orders, spent = _first(signals, entity, history, time, weight, amount)
+    else:
+        orders, spent = _next(signals, entity, history, time, last_order, kept, weight, amount, same_currency)
+    if history.frauds:
+        signals[_FRAUDS[entity]] = float(len(history.frauds))
+    sign_ups = history.sign_ups
+    if sign_ups != _NONE and kept is not _ONE:
+        sign_ups = _faded(sign_ups, kept)
+    customers, devices, ips, recent = history.customers, history.devices, history.ips, history.recent
+    if entity == "customer":
+        devices, ips = _of_customer(signals, history, time, order, amount)
+        recent = (*recent[1 - MAX_RECENT :], order.order_id)
+    else:
+        customers = _sighted(customers, order.customer_id, time)
+        _of_shared(signals, entity, order.customer_id, customers, sign_ups, as_of)
+    return History(
+        time if time < first_seen else first_seen,
+        latest,
+        as_of,
+        history.signed_up,
+        time if last_order is None or time > last_order else last_order,
+        orders,
+        spent,
+        sign_ups,
+        customers,
+        devices,
+        ips,
+        currency,
+        (*amounts[1 - MAX_AMOUNTS :], order.amount) if same_currency else amounts,
+        recent,
+        history.frauds,
+        history.country,
+        history.direct,
+    )
+
+
+def _first(
+    signals: Signals, entity: str, history: History, time: int, weight: Counter, amount: float
+) -> tuple[Counter, Counter]:
+    """Return the counters of orders and money after an entity's first order, and add the signals that all have.
+
+    Half of all orders are an entity's first, and hardly any of them late: there is nothing to add, nothing to round.
+    """
+    orders_1h, orders_1d, orders_7d, orders_30d, spent_1h, spent_1d, spent_7d, spent_30d, known, _, _ = _NAMES[entity]
+    if weight is not _ONE:
+        return _next(signals, entity, history, time, None, _ONE, weight, amount, True)
+    signals[orders_1h] = signals[orders_1d] = signals[orders_7d] = signals[orders_30d] = 1.0
+    signals[spent_1h] = signals[spent_1d] = signals[spent_7d] = signals[spent_30d] = amount
+    signals[known] = (time - history.first_seen) / 1000  # not late, so not before it
+    return _ONE, (amount, amount, amount, amount)
+
+
+def _next(
+    signals: Signals,
+    entity: str,
+    history: History,
+    time: int,
+    last_order: int | None,
+    kept: Counter,
+    weight: Counter,
+    amount: float,
+    same_currency: bool,
+) -> tuple[Counter, Counter]:
+    """Return the counters of orders and money after one more order, and add the signals that all have."""
     kept_1h, kept_1d, kept_7d, kept_30d = kept
     weight_1h, weight_1d, weight_7d, weight_30d = weight
     orders_1h, orders_1d, orders_7d, orders_30d = history.orders
+    spent_1h, spent_1d, spent_7d, spent_30d = history.spent
+    counted = amount if same_currency else 0.0
     orders_1h = orders_1h * kept_1h + weight_1h
     orders_1d = orders_1d * kept_1d + weight_1d
     orders_7d = orders_7d * kept_7d + weight_7d
     orders_30d = orders_30d * kept_30d + weight_30d
-    amount = order.amount
-    currency = history.currency or order.currency
-    amounts = history.amounts
-    counted = amount if currency == order.currency else 0
-    spent_1h, spent_1d, spent_7d, spent_30d = history.spent
     spent_1h = spent_1h * kept_1h + counted * weight_1h
     spent_1d = spent_1d * kept_1d + counted * weight_1d
     spent_7d = spent_7d * kept_7d + counted * weight_7d
@@ -256,137 +346,120 @@ def _order(entity: str, history: History, time: int, order: Order, latest: int) 
         n_known,
         n_since,
         n_amount_z,
-        n_frauds,
     ) = _NAMES[entity]
     # floor(x * 10000 + 0.5) / 10000 is round(x, 4) at a quarter of the cost (ties apart, which go up).
-    signals = {
-        n_orders_1h: floor(orders_1h * 1e4 + 0.5) / 1e4,
-        n_orders_1d: floor(orders_1d * 1e4 + 0.5) / 1e4,
-        n_orders_7d: floor(orders_7d * 1e4 + 0.5) / 1e4,
-        n_orders_30d: floor(orders_30d * 1e4 + 0.5) / 1e4,
-        n_spent_1h: floor(spent_1h * 1e4 + 0.5) / 1e4,
-        n_spent_1d: floor(spent_1d * 1e4 + 0.5) / 1e4,
-        n_spent_7d: floor(spent_7d * 1e4 + 0.5) / 1e4,
-        n_spent_30d: floor(spent_30d * 1e4 + 0.5) / 1e4,
-        n_known: (time - first_seen) / 1000 if time > first_seen else 0.0,
-    }
+    signals[n_orders_1h] = floor(orders_1h * 1e4 + 0.5) / 1e4
+    signals[n_orders_1d] = floor(orders_1d * 1e4 + 0.5) / 1e4
+    signals[n_orders_7d] = floor(orders_7d * 1e4 + 0.5) / 1e4
+    signals[n_orders_30d] = floor(orders_30d * 1e4 + 0.5) / 1e4
+    signals[n_spent_1h] = floor(spent_1h * 1e4 + 0.5) / 1e4
+    signals[n_spent_1d] = floor(spent_1d * 1e4 + 0.5) / 1e4
+    signals[n_spent_7d] = floor(spent_7d * 1e4 + 0.5) / 1e4
+    signals[n_spent_30d] = floor(spent_30d * 1e4 + 0.5) / 1e4
+    first_seen, amounts = history.first_seen, history.amounts
+    signals[n_known] = (time - first_seen) / 1000 if time > first_seen else 0.0
     if last_order is not None:
         signals[n_since] = abs(time - last_order) / 1000
-    if len(amounts) >= USUAL_ORDERS and currency == order.currency:
+    if len(amounts) >= USUAL_ORDERS and same_currency:
         signals[n_amount_z] = _robust_z(amounts, amount)
-    if history.frauds:
-        signals[n_frauds] = float(len(history.frauds))
-    customers, devices, ips, recent = history.customers, history.devices, history.ips, history.recent
-    sign_ups = history.sign_ups
-    if sign_ups != _NONE:
-        sign_ups = _add(sign_ups, kept, _NONE)
-    if entity == "customer":
-        devices, ips = _with(devices, order.device_id), _with(ips, order.ip)
-        _of_customer(signals, history, time, order, devices, ips)
-        recent = (*recent, order.order_id)[-MAX_RECENT:]
-    else:
-        customers = _sighted(customers, order.customer_id, time)
-        _of_shared(signals, entity, order.customer_id, customers, sign_ups, as_of)
-    return History(
-        time if time < first_seen else first_seen,
-        latest,
-        as_of,
-        history.signed_up,
-        time if last_order is None or time > last_order else last_order,
-        (orders_1h, orders_1d, orders_7d, orders_30d),
-        (spent_1h, spent_1d, spent_7d, spent_30d),
-        sign_ups,
-        customers,
-        devices,
-        ips,
-        currency,
-        (*amounts, amount)[-MAX_AMOUNTS:] if currency == order.currency else amounts,
-        recent,
-        history.frauds,
-        history.country,
-        history.direct,
-    ), signals
+    return (orders_1h, orders_1d, orders_7d, orders_30d), (spent_1h, spent_1d, spent_7d, spent_30d)
 
 
 def _of_customer(
-    signals: Signals, history: History, time: int, order: Order, devices: tuple[str, ...], ips: tuple[str, ...]
-) -> None:
-    """Add the signals of the order itself and those that only a customer has; the sets include this order's."""
-    signals["order.amount"] = float(order.amount)
-    minute = (time // 60_000 + (order.utc_offset_min or 0)) % 1440
-    signals["order.night"] = 1.0 if minute < NIGHT_ENDS_MIN else 0.0
-    if history.country is not None and order.ip_country is not None:
-        signals["order.country_differs"] = 0.0 if history.country == order.ip_country else 1.0
-    if history.signed_up is not None:
-        signals["customer.account_age_s"] = (time - history.signed_up) / 1000
-    if history.direct is not None:
-        signals["customer.direct"] = 1.0 if history.direct else 0.0
-    if order.device_id is not None:
-        signals["customer.new_device"] = 0.0 if order.device_id in history.devices else 1.0
+    signals: Signals, history: History, time: int, order: Order, amount: float
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the customer's devices and ips, this order's included, and add the signals of the order itself and those
+    that only a customer has.
+    """
+    device_id, devices = order.device_id, history.devices
+    known_device = device_id in devices
+    if not known_device:
+        devices = _with(devices, device_id)
+    ips = _with(history.ips, order.ip)
+    offset_min, country, signed_up, direct = order.utc_offset_min, history.country, history.signed_up, history.direct
+    there = time if offset_min is None else time + offset_min * 60_000
+    signals["order.amount"] = amount
+    signals["order.night"] = 1.0 if there % DAY_MS < NIGHT_ENDS_MS else 0.0
+    if country is not None and order.ip_country is not None:
+        signals["order.country_differs"] = 0.0 if country == order.ip_country else 1.0
+    if signed_up is not None:
+        signals["customer.account_age_s"] = (time - signed_up) / 1000
+    if direct is not None:
+        signals["customer.direct"] = 1.0 if direct else 0.0
+    if device_id is not None:
+        signals["customer.new_device"] = 0.0 if known_device else 1.0
     signals["customer.devices"] = float(len(devices))
     signals["customer.ips"] = float(len(ips))
+    return devices, ips
 
 
 def _of_shared(signals: Signals, entity: str, customer_id: str, customers: Seen, sign_ups: Counter, as_of: int) -> None:
     """Add the signals of what customers may share; ``customers`` includes the one of this order."""
-    n_customers, n_sign_ups_1d, n_sign_ups_30d, n_1h, n_1d, n_7d, n_30d, n_before = _SHARED[entity]
+    n_customers, n_sign_ups_1d, n_sign_ups_30d = _SHARED[entity]
     signals[n_customers] = float(len(customers))
     if sign_ups != _NONE:
         signals[n_sign_ups_1d] = floor(sign_ups[1] * 1e4 + 0.5) / 1e4
         signals[n_sign_ups_30d] = floor(sign_ups[3] * 1e4 + 0.5) / 1e4
     if len(customers) > 1:
-        of_1h = of_1d = of_7d = of_30d = 0.0
-        for place, (known, last) in enumerate(customers):
-            if place and known == customer_id:
-                signals[n_before] = float(place)
-            age = as_of - last
-            of_1h += exp(-age / HOUR_MS)
-            of_1d += exp(-age / DAY_MS)
-            of_7d += exp(-age / WEEK_MS)
-            of_30d += exp(-age / MONTH_MS)
-        signals[n_1h] = floor(of_1h * 1e4 + 0.5) / 1e4
-        signals[n_1d] = floor(of_1d * 1e4 + 0.5) / 1e4
-        signals[n_7d] = floor(of_7d * 1e4 + 0.5) / 1e4
-        signals[n_30d] = floor(of_30d * 1e4 + 0.5) / 1e4
+        _of_company(signals, entity, customer_id, customers, as_of)
+
+
+def _of_company(signals: Signals, entity: str, customer_id: str, customers: Seen, as_of: int) -> None:
+    """Add the signals of what several customers do share."""
+    n_1h, n_1d, n_7d, n_30d, n_before = _COMPANY[entity]
+    of_1h = of_1d = of_7d = of_30d = 0.0
+    for place, (known, last) in enumerate(customers):
+        if place and known == customer_id:
+            signals[n_before] = float(place)
+        age = float(last - as_of)  # negative, and a float: to divide integers takes twice as long
+        of_1h += exp(age / _HOUR)
+        of_1d += exp(age / _DAY)
+        of_7d += exp(age / _WEEK)
+        of_30d += exp(age / _MONTH)
+    signals[n_1h] = floor(of_1h * 1e4 + 0.5) / 1e4
+    signals[n_1d] = floor(of_1d * 1e4 + 0.5) / 1e4
+    signals[n_7d] = floor(of_7d * 1e4 + 0.5) / 1e4
+    signals[n_30d] = floor(of_30d * 1e4 + 0.5) / 1e4
 
 
 _NONE = (0.0, 0.0, 0.0, 0.0)
 _ONE = (1.0, 1.0, 1.0, 1.0)
+_HOUR, _DAY, _WEEK, _MONTH = map(float, WINDOWS_MS)
 
 
 def _fade(as_of: int, time: int) -> tuple[int, Counter, Counter]:
     """Return when the counters hold after an event at ``time``, what they keep, and what the event weighs by then."""
-    elapsed = time - as_of
-    if elapsed > 0:
-        return time, _weights(-elapsed), _ONE
-    if elapsed == 0:
+    if time == as_of:
         return time, _ONE, _ONE
-    return as_of, _ONE, _weights(elapsed)
+    age = float(as_of - time if time > as_of else time - as_of)  # see _of_company
+    weights = exp(age / _HOUR), exp(age / _DAY), exp(age / _WEEK), exp(age / _MONTH)
+    return (time, weights, _ONE) if time > as_of else (as_of, _ONE, weights)
 
 
-def _weights(age: int) -> Counter:
-    return exp(age / HOUR_MS), exp(age / DAY_MS), exp(age / WEEK_MS), exp(age / MONTH_MS)
+def _faded(counter: Counter, kept: Counter) -> Counter:
+    of_1h, of_1d, of_7d, of_30d = counter
+    kept_1h, kept_1d, kept_7d, kept_30d = kept
+    return of_1h * kept_1h, of_1d * kept_1d, of_7d * kept_7d, of_30d * kept_30d
 
 
-def _add(counter: Counter, kept: Counter, added: Counter) -> Counter:
-    return (
-        counter[0] * kept[0] + added[0],
-        counter[1] * kept[1] + added[1],
-        counter[2] * kept[2] + added[2],
-        counter[3] * kept[3] + added[3],
-    )
+def _add(counter: Counter, added: Counter) -> Counter:
+    return counter[0] + added[0], counter[1] + added[1], counter[2] + added[2], counter[3] + added[3]
 
 
 def _with(known: tuple[str, ...], one: str | None) -> tuple[str, ...]:
     if one is None or one in known:
         return known
-    return (*known, one)[-MAX_DISTINCT:]
+    return (*known[1 - MAX_DISTINCT :], one)
 
 
 def _sighted(customers: Seen, customer_id: str, time: int) -> Seen:
     """Return the customers after a sighting of one; too many, and the one not seen for longest is forgotten."""
-    if not customers:
-        return ((customer_id, time),)
+    if len(customers) < 2:
+        if not customers:
+            return ((customer_id, time),)
+        known, last = customers[0]
+        if known == customer_id:
+            return customers if time <= last else ((customer_id, time),)
     for place, (known, last) in enumerate(customers):
         if known == customer_id:
             if time <= last:
@@ -398,11 +471,16 @@ def _sighted(customers: Seen, customer_id: str, time: int) -> Seen:
     return (*customers, (customer_id, time))
 
 
-def _robust_z(amounts: tuple[int, ...], amount: int) -> float:
+def _robust_z(amounts: tuple[int, ...], amount: float) -> float:
     """Return how many usual spreads the amount lies above the median of the earlier ones."""
-    median = _median(sorted(amounts))
-    mad = _median(sorted([abs(one - median) for one in amounts]))
-    spread = max(1.4826 * mad, 0.1 * median, 1.0)
+    rising = sorted(amounts)
+    median = _median(rising)
+    mad = _median(sorted([one - median if one > median else median - one for one in rising]))
+    spread, least = 1.4826 * mad, 0.1 * median  # compared one by one: `max` takes twice as long
+    if spread < least:
+        spread = least
+    if spread < 1.0:
+        spread = 1.0
     return floor((amount - median) / spread * 1e4 + 0.5) / 1e4
 
 

@@ -19,7 +19,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = 2**63
 
 
-class Judgement(msgspec.Struct, frozen=True):
+class Judgement(msgspec.Struct, frozen=True, gc=False):
     """What a scorecard says of an order.
 
     Attributes:
@@ -58,7 +58,12 @@ class Judge:
         self.version = scorecard.version
         self.threshold = scorecard.bands[0].at
         self._lines = tuple(
-            (line.signal, tuple((_low(one.low), _high(one.high), one.points, one) for one in line.bins))
+            (
+                line.signal,
+                min((_low(one.low) for one in line.bins), default=inf),
+                max((_high(one.high) for one in line.bins), default=-inf),
+                tuple((_low(one.low), _high(one.high), one.points, one) for one in line.bins),
+            )
             for line in scorecard.lines
         )
         self._rules = tuple((rule, tuple(map(_condition, rule.when))) for rule in scorecard.rules)
@@ -85,9 +90,9 @@ class Judge:
         """
         signals = order.signals
         score, reasons = 0, []
-        for signal, bins in self._lines:
+        for signal, lowest, highest, bins in self._lines:
             value = signals.get(signal)
-            if value is None:
+            if value is None or not lowest <= value < highest:  # of most orders, so one look saves one at each bin
                 continue
             for low, high, points, one in bins:
                 if low <= value < high:

@@ -8,13 +8,12 @@ end after their last entity.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn, Protocol, cast
+from typing import NoReturn, Protocol
 
 import msgspec
 
 from order_fraud import topics
 from order_fraud.events import (
-    AnyEvent,
     BadEvent,
     ChargebackOpened,
     Customer,
@@ -43,6 +42,7 @@ AHEAD_MS = DAY_MS
 freeze its entity's counters and age everybody else's."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY = _EPOCH.toordinal()
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -73,12 +73,12 @@ class Hop:
 
 def _address(event: Relayed) -> str | None:
     data = event.data
-    return None if type(data) is Customer else data.address  # type: ignore[union-attr]
+    return None if type(data) is Customer else data.address
 
 
 def _card(event: Relayed) -> str | None:
     data = event.data
-    return None if type(data) is Customer else data.card  # type: ignore[union-attr]
+    return None if type(data) is Customer else data.card
 
 
 _ADDRESS = Hop("address", topics.RELAY_BY_ADDRESS, topics.HISTORY_ADDRESS, _address)
@@ -154,11 +154,10 @@ def receive(hop: Hop, key: bytes | None, value: bytes | None, appended: int | No
         Unusable: the event has no business on this topic, its id or subject does not say what its data says, its key
             is not the id of the hop's entity, or it is dated more than ``AHEAD_MS`` after its record.
     """
-    event: AnyEvent = decode(value)
-    kind = _KINDS.get(type(event))
+    relayed: Relayed = decode(value)  # type: ignore[assignment]  # unless it is refused right away
+    kind = _KINDS.get(type(relayed))
     if kind is None:
-        raise Unusable(f"{type(event).__name__} has no business on {hop.reads.name}")
-    relayed = cast(Relayed, event)
+        raise Unusable(f"{type(relayed).__name__} has no business on {hop.reads.name}")
     prefix, field = kind
     name = getattr(relayed.data, field)
     if relayed.subject != name or relayed.id != prefix + name:
@@ -169,7 +168,9 @@ def receive(hop: Hop, key: bytes | None, value: bytes | None, appended: int | No
     if key is None or key != entity_id.encode():
         shown = "no key" if key is None else f"key {key.decode(errors='replace')!r}"
         raise Unusable(f"{relayed.id} has {shown} instead of its {hop.reads.key}")
-    if appended is not None and relayed.time.timestamp() * 1000 > appended + AHEAD_MS:
+    # Only what is dated on a day that begins later than AHEAD_MS less a day after the record can be too late, and needs
+    # a closer look: the number of the day costs a fifth of the exact time.
+    if appended is not None and (relayed.time.toordinal() - _EPOCH_DAY) * DAY_MS > appended + AHEAD_MS - DAY_MS:
         _refuse_future(relayed, appended)
     return relayed
 
@@ -192,8 +193,10 @@ def _refuse_two_names(event: Relayed, prefix: str, name: str) -> NoReturn:
     raise Unusable(f"{said}, so its id must be {prefix}{name} - at `$.id`")
 
 
-def _refuse_future(event: Relayed, appended: int) -> NoReturn:
+def _refuse_future(event: Relayed, appended: int) -> None:
     """Refuse what would freeze its entities' counters, and make all others look forgotten."""
+    if event.time.timestamp() * 1000 <= appended + AHEAD_MS:
+        return
     try:
         sent = (_EPOCH + appended * _MILLISECOND).isoformat()
     except OverflowError:  # a record bears any time stamp that its sender likes, the year -5 included
@@ -222,7 +225,8 @@ def step(hop: Hop, histories: Histories, event: Relayed, panel: Panel) -> Onward
     entity_id = hop.key_of(event)
     if entity_id is None:
         raise Unusable(f"{event.id} has no {hop.entity}")
-    time = (event.time - _EPOCH) // _MILLISECOND
+    since = event.time - _EPOCH
+    time = since.days * DAY_MS + since.seconds * 1000 + since.microseconds // 1000  # a division of timedeltas is slow
     latest = histories.latest
     if time > latest:
         latest = time
@@ -234,14 +238,15 @@ def step(hop: Hop, histories: Histories, event: Relayed, panel: Panel) -> Onward
             _refuse_repeat(history, event)
     histories.latest = latest
     data = event.data
-    if type(data) is Feedback:
+    if type(data) is Feedback:  # isinstance takes 80 ns to say no to a msgspec.Struct
         histories[entity_id] = learn(history, time, data.order_id, type(event) is not FraudCleared, latest)
         return _onward(hop, event, time, panel)
-    histories[entity_id], signals = advance(hop.entity, history, time, cast(Customer | Order, data), latest)
+    signals = None
     if type(data) is Order:
+        signals = data.signals
         if hop.first:
-            data.signals.clear()  # whatever the sender wrote there: signals are ours alone
-        data.signals.update(signals)
+            signals.clear()  # whatever the sender wrote there: signals are ours alone
+    histories[entity_id], _ = advance(hop.entity, history, time, data, latest, signals)
     return _onward(hop, event, time, panel)
 
 
@@ -256,10 +261,10 @@ def _onward(hop: Hop, event: Relayed, time: int, panel: Panel) -> Onward | None:
 
 
 def _refuse_repeat(history: History, event: Relayed) -> None:
-    if isinstance(event, NewOrder):
+    if type(event) is NewOrder:
         if event.data.order_id in history.recent:
             raise Unusable(f"{event.id} is a repeat: this customer's history has that order already")
-    elif isinstance(event, NewCustomer) and history.signed_up is not None:
+    elif type(event) is NewCustomer and history.signed_up is not None:
         raise Unusable(f"{event.id} is a repeat: this customer has signed up already")
 
 
@@ -284,7 +289,7 @@ def verdict(event: NewOrder, order: Order, time: int, panel: Panel) -> PossibleF
             scorecard_version=judge.version,
             outcome=judgement.outcome,
             priority=judgement.priority,
-            shadows=tuple([_on_trial(shadow, order, time) for shadow in panel.shadows]),
+            shadows=tuple([_on_trial(shadow, order, time) for shadow in panel.shadows]) if panel.shadows else (),
         ),
     )
 
