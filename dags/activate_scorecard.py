@@ -3,10 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule, TriggerRule, dag, task
 
+from desk.approval import Approval, answered_by
+
 DAYS_TO_ANSWER = 3
+ASK = "ask"
 
 DOC = f"""
 ### May this scorecard judge from now on?
@@ -99,14 +101,14 @@ def activate_scorecard() -> None:
     def tell(compared: dict[str, Any], activated: dict[str, Any] | None) -> str:
         from lake.activate import tasks
 
-        return tasks.tell(compared, activated)
+        return tasks.tell(compared, activated, answered_by(ASK))
 
     compared = compare()
-    ask = ApprovalOperator(
-        task_id="ask",
+    ask = Approval(
+        task_id=ASK,
         subject="{{ ti.xcom_pull(task_ids='compare')['subject'] }}",
         body="{{ ti.xcom_pull(task_ids='compare')['body'] }}",
-        defaults=ApprovalOperator.REJECT,
+        defaults=Approval.REJECT,
         response_timeout=timedelta(days=DAYS_TO_ANSWER),
         doc_md="Approve or reject; see *Required Actions*.",
     )

@@ -22,9 +22,6 @@ from scorecards import PANEL
 
 log = logging.getLogger(__name__)
 
-ASK = "ask"
-"""The task whose answer counts."""
-
 
 class BadVersion(Hopeless):
     """The form names no scorecard that can be activated; the message says which there are."""
@@ -101,15 +98,19 @@ def activate(compared: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]
     return {"active": version, "shadows": list(shadows)}
 
 
-def tell(compared: dict[str, Any], activated: dict[str, Any] | None) -> str:
-    """Return what came of it, in a sentence; also in the task's log."""
-    answer = get_current_context()["ti"].xcom_pull(task_ids=ASK)
+def tell(compared: dict[str, Any], activated: dict[str, Any] | None, by: str | None) -> str:
+    """Return what came of it, in a sentence; also in the task's log.
+
+    Args:
+        compared: what :func:`compare` returned.
+        activated: what :func:`activate` returned, None if it was skipped.
+        by: who answered, None if nobody did.
+    """
     version, active = compared["version"], compared["active"]
     if activated is not None:
         said = f"Scorecard {version} judges now, in place of {active}. {compared['effect']}"
-    elif answer.get("responded_by_user"):
-        name = answer["responded_by_user"]["name"]
-        said = f"Rejected by {name}: scorecard {active} goes on judging, nothing changed."
+    elif by:
+        said = f"Rejected by {by}: scorecard {active} goes on judging, nothing changed."
     else:
         said = f"Nobody answered in time: scorecard {active} goes on judging, nothing changed."
     log.info(said)
