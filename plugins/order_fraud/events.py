@@ -123,9 +123,9 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One scorecard line that fired: its stable code, its points, and a plain sentence with the numbers in it."""
+    """A bin, rule, list entry or snooze that fired: its stable code, its points, and a sentence with the numbers in it."""
 
-    code: Annotated[str, Meta(description="stable name of the scorecard's bin")]
+    code: Annotated[str, Meta(description="name of the bin or rule, `list.` and the entry's name, or `snooze`")]
     points: Points
     text: Sentence
 
@@ -146,7 +146,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults
     amount: MinorUnits
     currency: Currency
     score: Points
-    reasons: Annotated[tuple[Reason, ...], Meta(description="all that fired, in the scorecard's order")]
+    reasons: Annotated[
+        tuple[Reason, ...], Meta(description="all that fired: snooze, list entries by entity, rules, bins")
+    ]
     signals: Signals
     scorecard_version: Annotated[str, Meta(description="of the scorecard that judged")]
     outcome: Annotated[Outcome, Meta(description="clear ships; review waits for a person; block is not to ship")]

@@ -165,6 +165,12 @@ def with_bins(*bins: dict[str, Any]) -> dict[str, Any]:
     ("changes", "words"),
     [
         ({"version": "a b"}, "$.version"),
+        ({"version": "t\n"}, "$.version"),
+        (with_bins(ONE_BIN | {"code": "b\n"}), "$.lines[0].bins[0].code"),
+        (with_bins(ONE_BIN | {"code": "snooze"}), "'snooze' is taken by the snooze - at `$.lines[0].bins[0].code`"),
+        (with_bins(ONE_BIN | {"code": "list.b"}), "'list.b' is taken by entries of lists - at `$.lines[0].bins[0].co"),
+        ({"rules": [REVIEWING, BLOCKING | {"code": "snooze"}]}, "taken by the snooze - at `$.rules[1].code`"),
+        ({"rules": [BLOCKING | {"code": "list.x"}]}, "taken by entries of lists - at `$.rules[0].code`"),
         ({"verson": "1"}, "unknown field `verson`"),
         ({"bands": []}, "$.bands"),
         ({"bands": [{"from": 5, "outcome": "clear"}]}, "$.bands[0].outcome"),
