@@ -123,7 +123,7 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A bin, rule, list entry or snooze that fired: its stable code, its points, and a sentence with the numbers in it."""
+    """A bin, rule, entry or snooze that fired: its stable code, its points, and a plain sentence with the numbers."""
 
     code: Annotated[str, Meta(description="name of the bin or rule, `list.` and the entry's name, or `snooze`")]
     points: Points
