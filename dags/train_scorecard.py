@@ -14,7 +14,7 @@ DOC = """
 |---|---|
 | `learn` | pins the lake's snapshots, takes the signals that live verdicts were made from and what those orders turned out to be, and learns a scorecard: logistic regression on bins that only ever add suspicion. Measures it on the last fifth of the orders by time, against the scorecard that judges now |
 | `publish_report` | writes the report (tab **Report**): both scorecards with 95 % intervals, the calibration, every bin with its reason |
-| `put_on_trial` | publishes the new version and puts it on trial: from then on every verdict says what it would have said. **It has no effect on any order**; `activate_scorecard` asks a person for that |
+| `put_on_trial` | publishes the new version and puts it on trial: from then on every verdict says what it would have said. **It has no effect on any order**; `activate_scorecard` asks a person for that. Four can be on trial at a time: with more, the oldest trial ends, and the task says which |
 
 Orders younger than *days until an order is good* are left out altogether: of them only the frauds would be known.
 Trying it again with the same orders gives the same version and publishes nothing twice. Run `land_events` first.

@@ -138,7 +138,8 @@ def _activate(options: argparse.Namespace) -> list[str]:
         "owner": options.owner,
         "reason": options.reason,
     }
-    policies.activate(options.bootstrap, msgspec.convert(wanted, Activation), datetime.now(UTC))
+    chosen = msgspec.convert(wanted, Activation)
+    policies.activate(options.bootstrap, lambda known: chosen, datetime.now(UTC))
     trial = f", {', '.join(options.shadow)} on trial" if options.shadow else ", nobody is on trial"
     return [f"version {options.version} judges from every worker's next transaction on{trial}"]
 

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -29,6 +30,27 @@ TRANSACTIONAL_ID = "policy-publisher"
 TIMEOUT_S = 30.0
 _NO_LEADER = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REPLICA_NOT_AVAILABLE)
 CHUNK_S = 0.1
+
+
+Choice = Callable[[Policies], Activation | None]
+"""Says from all that is published who is to judge; None if that is so already."""
+
+
+class Written(NamedTuple):
+    """What writing has changed.
+
+    Attributes:
+        before: what held when it was read, after everybody else had been fenced off.
+        after: what holds now; the very same object if nothing was written.
+    """
+
+    before: Policies
+    after: Policies
+
+    @property
+    def new(self) -> bool:
+        """Whether anything was written."""
+        return self.after is not self.before
 
 
 class PolicyRefused(Hopeless):
@@ -68,27 +90,33 @@ def publish(bootstrap: str, scorecard: Scorecard, at: datetime) -> bool:
         NotPublished: Kafka did not confirm it.
     """
     check(scorecard)
-    return bool(_write(bootstrap, lambda known: _new(known, policies.publication(scorecard, at))))
+    return _write(bootstrap, lambda known: _new(known, policies.publication(scorecard, at))).new
 
 
-def activate(bootstrap: str, chosen: Activation, at: datetime) -> bool:
+def activate(bootstrap: str, choose: Choice, at: datetime) -> Written:
     """Let a published version judge, with others on trial beside it. A bundled one is published first if need be.
 
-    Returns:
-        Whether it is new; False if this very activation, its time included, is the last one already.
+    Args:
+        bootstrap: the broker.
+        choose: asked once, while nobody else can write: what it sees holds until its answer is written, or nothing is
+            written. What it raises is raised.
+        at: when, UTC. The last activation once more, its time included, changes nothing.
 
     Raises:
         PolicyRefused: a version that it names was never published, or is named twice.
-        NotPublished: Kafka did not confirm it.
+        NotPublished: Kafka did not confirm it, or somebody else has written meanwhile.
     """
 
     def wanted(known: Policies) -> Iterator[PolicyEvent]:
+        chosen = choose(known)
+        if chosen is None:
+            return
         bundled = PANEL.active.scorecard
         if bundled.version in (chosen.active, *chosen.shadows):
             yield from _new(known, policies.publication(bundled, at))
         yield from _new(known, policies.activation(chosen, at))
 
-    return bool(_write(bootstrap, wanted))
+    return _write(bootstrap, wanted)
 
 
 def _new(known: Policies, event: PolicyEvent) -> Iterator[PolicyEvent]:
@@ -110,7 +138,7 @@ def _new(known: Policies, event: PolicyEvent) -> Iterator[PolicyEvent]:
         raise PolicyRefused(str(error)) from error
 
 
-def _write(bootstrap: str, wanted: Callable[[Policies], Iterator[PolicyEvent]]) -> list[PolicyEvent]:
+def _write(bootstrap: str, wanted: Callable[[Policies], Iterator[PolicyEvent]]) -> Written:
     try:
         producer = Producer(
             {
@@ -124,14 +152,17 @@ def _write(bootstrap: str, wanted: Callable[[Policies], Iterator[PolicyEvent]]) 
             }
         )
         producer.init_transactions(TIMEOUT_S)
-        new = list(wanted(_read(bootstrap)))
+        before = _read(bootstrap)
+        new = list(wanted(before))
         if new:
             _commit(producer, new)
     except (KafkaException, TopicUnusable) as error:
         raise NotPublished(f"{FRAUD_POLICIES.name} at {bootstrap}: {_words(error)}; run it again") from error
+    after = before
     for event in new:
         log.info("%s: %s", FRAUD_POLICIES.name, event.id)
-    return new
+        after = after.apply(event)
+    return Written(before, after)
 
 
 def _commit(producer: Producer, new: list[PolicyEvent]) -> None:
