@@ -22,7 +22,7 @@ Trying it again with the same orders gives the same version and publishes nothin
 | a task fails with | what it means | what to do |
 |---|---|---|
 | `NothingMature` | no order of these days is old enough | wait, lower the days, or run `land_events` |
-| `CannotLearn` | too few frauds or honest orders are known | the message has the numbers; choose more days |
+| `CannotLearn` | too few frauds or honest orders are known, no signal tells them apart, or too many honest orders have the highest score | the message has the numbers; choose more days, or allow more honest orders to be held |
 | `BadScorecard` | owner or reason are too long | shorten them |
 | `NotPublished` | the broker did not take it | nothing: the task tries again |
 """  # noqa: E501 - a table row is one line
