@@ -19,6 +19,7 @@ from lake.settings import from_environment
 from order_fraud.events import Activation
 from order_fraud.judge import Judge
 from order_fraud.policies import Policies
+from order_fraud.policy_diff import differences
 from scorecards import PANEL
 
 log = logging.getLogger(__name__)
@@ -55,9 +56,13 @@ def compare() -> dict[str, Any]:
     first = max(earliest, last - timedelta(days=int(params["days"]) - 1))
     candidate = Judge(masker().scorecard(published.scorecards[version]))
     outcome = backtest(
-        Trial(candidate=candidate, first=first, last=last), lake.archive, panels, str(context["run_id"]), lake.snapshots
+        Trial(candidate=candidate, first=first, last=last, mature_days=int(params["mature_days"])),
+        lake.archive,
+        panels,
+        str(context["run_id"]),
+        lake.snapshots,
     )
-    asked = request(outcome)
+    asked = request(outcome, differences(panels.known.panel.active.scorecard, candidate.scorecard))
     log.info("%s\n%s", asked.subject, asked.body)
     return {
         "version": version,
