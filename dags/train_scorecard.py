@@ -24,6 +24,7 @@ Trying it again with the same orders gives the same version and publishes nothin
 | `NothingMature` | no order of these days is old enough | wait, lower the days, or run `land_events` |
 | `CannotLearn` | too few frauds or honest orders are known, no signal tells them apart, or too many honest orders have the highest score | the message has the numbers; choose more days, or allow more honest orders to be held |
 | `BadScorecard` | owner or reason are too long | shorten them |
+| `PolicyRefused` | a bin's code means another signal in a published version | publish no versions by hand with codes of learned ones |
 | `NotPublished` | the broker did not take it | nothing: the task tries again |
 """  # noqa: E501 - a table row is one line
 

@@ -31,7 +31,8 @@ _EPILOG = """
 exit codes:
   0    done, or done before
   2    wrong usage, or the file cannot be read or is no scorecard
-  3    refused: the version exists with other content, or was never published
+  3    refused: the version exists with other content, has a code that means something else in another version, or
+       was never published
   4    Kafka did not answer, or has no such topic; nothing is half-done, run it again
 
 examples:
@@ -104,7 +105,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"error: {where}{line}", file=sys.stderr)
         return BAD_INPUT
     except PolicyRefused as error:
-        print(f"error: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
         return REFUSED
     except (BrokerUnusable, NotPublished) as error:
         print(f"error: {error}", file=sys.stderr)

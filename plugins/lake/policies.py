@@ -17,7 +17,8 @@ from lake.errors import Hopeless
 from lake.landing import broker
 from lake.landing.broker import Bounds, TopicUnusable
 from order_fraud import policies
-from order_fraud.events import MAX_POLICY_BYTES, Activation
+from order_fraud.codes import clashes
+from order_fraud.events import MAX_POLICY_BYTES, Activation, PolicyPublished
 from order_fraud.policies import Policies, PolicyEvent, Refused
 from order_fraud.policy import check
 from order_fraud.scorecard import Scorecard
@@ -54,7 +55,7 @@ class Written(NamedTuple):
 
 
 class PolicyRefused(Hopeless):
-    """The scorecard or activation is not to be published as it is; the message says why."""
+    """The scorecard or activation is not to be published as it is; the message says why, one line per error."""
 
 
 class NotPublished(RuntimeError):
@@ -86,7 +87,8 @@ def publish(bootstrap: str, scorecard: Scorecard, at: datetime) -> bool:
 
     Raises:
         BadScorecard: see :func:`order_fraud.policy.check`.
-        PolicyRefused: the version exists with other content, or is too long for its topic.
+        PolicyRefused: the version exists with other content, is too long for its topic, or has a code that means
+            something else in another version.
         NotPublished: Kafka did not confirm it.
     """
     check(scorecard)
@@ -123,7 +125,7 @@ def _new(known: Policies, event: PolicyEvent) -> Iterator[PolicyEvent]:
     """Yield an event that every reader will take, if it changes anything.
 
     Raises:
-        PolicyRefused: readers would refuse it.
+        PolicyRefused: readers would refuse it, or misread its reasons.
     """
     key, value = policies.record(event)
     if len(value) > MAX_POLICY_BYTES:
@@ -132,10 +134,16 @@ def _new(known: Policies, event: PolicyEvent) -> Iterator[PolicyEvent]:
             "list entries that have ended?"
         )
     try:
-        if known.apply(policies.receive(key, value)) != known:
-            yield event
+        changes = known.apply(policies.receive(key, value)) != known
     except Refused as error:
         raise PolicyRefused(str(error)) from error
+    if not changes:
+        return
+    # Asked of who publishes, and not of who reads: two releases, each with a bundled scorecard of its own, must not
+    # disagree about what was published.
+    if isinstance(event, PolicyPublished) and (wrong := list(clashes(event.data, known.scorecards.values()))):
+        raise PolicyRefused("\n".join(wrong))
+    yield event
 
 
 def _write(bootstrap: str, wanted: Callable[[Policies], Iterator[PolicyEvent]]) -> Written:

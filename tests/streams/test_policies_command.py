@@ -136,6 +136,36 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(command: Command, brok
     assert len(read(broker, topics.FRAUD_POLICIES)) == before
 
 
+def test_a_code_keeps_its_signal_in_every_version(command: Command, broker: str, tmp_path: Path) -> None:
+    document = json.loads(encode(scorecard("codes", 1)))
+    path = tmp_path / "codes.json"
+
+    def publish(name: str, code: int = policy.ALL_WELL) -> str:
+        path.write_text(json.dumps(document | {"version": name}))
+        return command("publish", path, code=code)
+
+    publish("codes")
+    document["lines"][0]["bins"][0] |= {"points": 7, "high": 1}
+    publish("codes-moved")
+    document["lines"][0]["signal"] = "ip.customers"
+    document["rules"][0]["when"].append({"signal": "ip.customers", "low": 1})
+    before = len(read(broker, topics.FRAUD_POLICIES))
+    said = publish("codes-turned", code=policy.REFUSED).splitlines()
+    assert [line.rsplit(" - at ", 1)[1] for line in said] == [
+        "`$.lines[0].bins[0].code`",
+        "`$.lines[0].bins[1].code`",
+        "`$.lines[0].bins[2].code`",
+        "`$.rules[0].code`",
+    ]
+    assert said[0].startswith("error: code 'alone' is of a bin of ip.customers, and in version '")
+    assert "' of a bin of device.customers: give it another - at `" in said[0]
+    assert "'party' is of a rule on device.customers and ip.customers" in said[3]
+    assert len(read(broker, topics.FRAUD_POLICIES)) == before
+    document["lines"][0]["signal"], document["rules"] = "device.customers", []
+    document["lines"][0]["bins"][1]["code"] = "party"
+    assert "'party' is of a bin of device.customers, and in version" in publish("codes-swapped", code=policy.REFUSED)
+
+
 def test_of_two_who_publish_one_version_at_once_only_one_can(broker: str) -> None:
     for attempt in range(3):
         outcomes: list[object] = []

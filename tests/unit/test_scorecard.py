@@ -12,10 +12,11 @@ from jsonschema import Draft202012Validator
 
 from docs.contracts.pages import scorecard_schema
 from order_fraud import signals
+from order_fraud.codes import clashes
 from order_fraud.events import Order
 from order_fraud.judge import Judge, Judgement
 from order_fraud.policy import BadScorecard, encode, parse
-from scorecards import PANEL, SCORECARD
+from scorecards import HAND_SET, PANEL, SCORECARD
 
 NOON = datetime(2015, 6, 1, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
@@ -238,3 +239,10 @@ def test_score_is_the_sum_of_the_reasons_and_decides_alone(found: dict[str, floa
     assert len({reason.code for reason in judgement.reasons}) == len(judgement.reasons)
     assert PANEL.active(order(dict(reversed(found.items()))), NOON_MS) == judgement
     assert isinstance(judgement, Judgement)
+
+
+def test_the_bundled_scorecards_mean_the_same_by_the_same_code() -> None:
+    assert {one.code for line in HAND_SET.lines for one in line.bins} & {
+        one.code for line in SCORECARD.lines for one in line.bins
+    }
+    assert list(clashes(HAND_SET, [SCORECARD])) == []

@@ -105,7 +105,7 @@ def _bins(signal: str, cuts: dict[Cut, float]) -> Iterator[Bin]:
         points = round(FACTOR * sum(weight for cut, weight in cuts.items() if _has_crossed(cut, low, high)))
         if points > 0:
             yield Bin(
-                code=_code(signal, low, high),
+                code=bin_code(signal, low, high),
                 low=None if low == -inf else low,
                 high=None if high == inf else high,
                 points=points,
@@ -117,7 +117,7 @@ def _has_crossed(cut: Cut, low: float, high: float) -> bool:
     return low >= cut.at if cut.above else high <= cut.at
 
 
-def _code(signal: str, low: float, high: float) -> str:
+def bin_code(signal: str, low: float, high: float) -> str:
     """Return the bin's name, made of what it is: the same bin has the same name in every version."""
     name = signal.removesuffix("_s").replace("_", "-")
     if low == -inf:
