@@ -30,6 +30,21 @@ log = logging.getLogger(__name__)
 TRANSACTIONAL_ID = "policy-publisher"
 TIMEOUT_S = 30.0
 _NO_LEADER = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REPLICA_NOT_AVAILABLE)
+# What comes in place of a record never bears the mark "retriable", whatever it is.
+_PASSING = (
+    *_NO_LEADER,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._RESOLVE,
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
+    KafkaError.BROKER_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.KAFKA_STORAGE_ERROR,
+    KafkaError.NETWORK_EXCEPTION,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+)
 CHUNK_S = 0.1
 
 
@@ -226,12 +241,13 @@ def _to_the_end(consumer: Consumer) -> Iterator[Message]:
     while True:
         messages = consumer.consume(1_000, CHUNK_S)  # it waits for all of them, or for all of the time
         for message in messages:
-            heard, error = time.monotonic(), message.error()
+            error = message.error()
             if error is None:
+                heard = time.monotonic()
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
                 return
-            elif not error.retriable():
+            elif error.code() not in _PASSING:
                 raise KafkaException(error)
         if time.monotonic() - heard > TIMEOUT_S:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"nothing came for {TIMEOUT_S:.0f} s"))
