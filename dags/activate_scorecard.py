@@ -3,23 +3,27 @@
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule, TriggerRule, dag, task
 
+from desk.approval import Approval, answered_by
+
 DAYS_TO_ANSWER = 3
+ASK = "ask"
 
 DOC = f"""
 ### May this scorecard judge from now on?
 
 | task | what it does |
 |---|---|
-| `compare` | judges the archived orders of the last days **again with the stream's own code**, by the scorecard that judges now and by the new one, and words the difference: "37 orders change, 2,140.00 EUR more stopped" |
+| `compare` | judges the archived orders of the last days **again with the stream's own code**, by the scorecard that judges now and by the new one, and words the difference: "37 orders change, 2,140.00 EUR more stopped", and what is different in the scorecards themselves |
 | `ask` | waits for a person: *Required Actions* in the menu, or this task's tab of that name. **Reject** after {DAYS_TO_ANSWER} days without an answer |
 | `activate` | after an approval: publishes that the new one judges; the other trials go on. Skipped otherwise |
 | `tell` | says what came of it, in its log and as its return value |
 
 Every worker takes the new scorecard at its next batch; each verdict names the version that judged it. To go back, run
-this again with the old version: versions stay published for ever. Run `land_events` first.
+this again with the old version: versions stay published for ever. One run goes at a time, so **while a request is open,
+the way back waits behind it: reject that request first**, or go back at once, without asking anybody, by
+`python -m producers.policy activate`. Run `land_events` first.
 
 | a task fails with | what it means | what to do |
 |---|---|---|
@@ -47,12 +51,22 @@ HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless
             description="The published scorecard that is to judge. Empty: the one on trial, if there is exactly one.",
         ),
         "days": Param(
-            30,
+            120,
             type="integer",
             minimum=1,
             maximum=400,
             title="Days to compare",
-            description="So many business days up to the last one that has landed.",
+            description="So many business days up to the last one that has landed; more than the days until an order "
+            "is good, or hardly any good order is among them.",
+        ),
+        "mature_days": Param(
+            60,
+            type="integer",
+            minimum=0,
+            maximum=400,
+            title="Days until an order is good",
+            description="An order without chargeback or word of a reviewer counts as good from this age on, and as "
+            "unknown before.",
         ),
         "owner": Param(
             "fraud team",
@@ -99,14 +113,14 @@ def activate_scorecard() -> None:
     def tell(compared: dict[str, Any], activated: dict[str, Any] | None) -> str:
         from lake.activate import tasks
 
-        return tasks.tell(compared, activated)
+        return tasks.tell(compared, activated, answered_by(ASK))
 
     compared = compare()
-    ask = ApprovalOperator(
-        task_id="ask",
+    ask = Approval(
+        task_id=ASK,
         subject="{{ ti.xcom_pull(task_ids='compare')['subject'] }}",
         body="{{ ti.xcom_pull(task_ids='compare')['body'] }}",
-        defaults=ApprovalOperator.REJECT,
+        defaults=Approval.REJECT,
         response_timeout=timedelta(days=DAYS_TO_ANSWER),
         doc_md="Approve or reject; see *Required Actions*.",
     )

@@ -14,7 +14,7 @@ DOC = """
 |---|---|
 | `learn` | pins the lake's snapshots, takes the signals that live verdicts were made from and what those orders turned out to be, and learns a scorecard: logistic regression on bins that only ever add suspicion. Measures it on the last fifth of the orders by time, against the scorecard that judges now |
 | `publish_report` | writes the report (tab **Report**): both scorecards with 95 % intervals, the calibration, every bin with its reason |
-| `put_on_trial` | publishes the new version and puts it on trial: from then on every verdict says what it would have said. **It has no effect on any order**; `activate_scorecard` asks a person for that |
+| `put_on_trial` | publishes the new version and puts it on trial: from then on every verdict says what it would have said. **It has no effect on any order**; `activate_scorecard` asks a person for that. Four can be on trial at a time: with more, the oldest trial ends, and the task says which |
 
 Orders younger than *days until an order is good* are left out altogether: of them only the frauds would be known.
 Trying it again with the same orders gives the same version and publishes nothing twice. Run `land_events` first.
@@ -22,8 +22,9 @@ Trying it again with the same orders gives the same version and publishes nothin
 | a task fails with | what it means | what to do |
 |---|---|---|
 | `NothingMature` | no order of these days is old enough | wait, lower the days, or run `land_events` |
-| `CannotLearn` | too few frauds or honest orders are known | the message has the numbers; choose more days |
+| `CannotLearn` | too few frauds or honest orders are known, no signal tells them apart, or too many honest orders have the highest score | the message has the numbers; choose more days, or allow more honest orders to be held |
 | `BadScorecard` | owner or reason are too long | shorten them |
+| `PolicyRefused` | a bin's code means another signal in a published version | publish no versions by hand with codes of learned ones |
 | `NotPublished` | the broker did not take it | nothing: the task tries again |
 """  # noqa: E501 - a table row is one line
 

@@ -5,6 +5,7 @@ included, as integers or dotted, and the ranges rise and do not overlap. It is r
 halves. A line that is wrong is left out and told; its addresses have no country.
 """
 
+import argparse
 import csv
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -52,6 +53,17 @@ class Countries:
             return None
         place = bisect_right(self._firsts, number) - 1
         return self._countries[place] if place >= 0 and number <= self._lasts[place] else None
+
+
+def add_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--countries`` to a command that sends orders."""
+    parser.add_argument(
+        "--countries",
+        type=Path,
+        metavar="FILE",
+        help="a CSV of ip ranges (lower_bound_ip_address, upper_bound_ip_address, country): orders that do not say the "
+        "country of their ip are sent with it",
+    )
 
 
 def read(path: Path) -> Countries:

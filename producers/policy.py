@@ -31,7 +31,8 @@ _EPILOG = """
 exit codes:
   0    done, or done before
   2    wrong usage, or the file cannot be read or is no scorecard
-  3    refused: the version exists with other content, or was never published
+  3    refused: the version exists with other content, has a code that means something else in another version, or
+       was never published
   4    Kafka did not answer, or has no such topic; nothing is half-done, run it again
 
 examples:
@@ -104,7 +105,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"error: {where}{line}", file=sys.stderr)
         return BAD_INPUT
     except PolicyRefused as error:
-        print(f"error: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
         return REFUSED
     except (BrokerUnusable, NotPublished) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -138,7 +140,8 @@ def _activate(options: argparse.Namespace) -> list[str]:
         "owner": options.owner,
         "reason": options.reason,
     }
-    policies.activate(options.bootstrap, msgspec.convert(wanted, Activation), datetime.now(UTC))
+    chosen = msgspec.convert(wanted, Activation)
+    policies.activate(options.bootstrap, lambda known: chosen, datetime.now(UTC))
     trial = f", {', '.join(options.shadow)} on trial" if options.shadow else ", nobody is on trial"
     return [f"version {options.version} judges from every worker's next transaction on{trial}"]
 

@@ -1,7 +1,8 @@
 """The shop's answer to a correction: sends the orders that the reconciliation found sold but never streamed.
 
 Reads the corrections with the remedy stream-order from their topic and sends those orders of the book again. Running it
-twice does no harm: the stream refuses an order that it has seen.
+twice does no harm: the stream refuses an order that it has seen. Give it the same --countries as the shop had, or the
+orders lack what the others have.
 """
 
 import argparse
@@ -11,8 +12,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from order_fraud.events import BadEvent, CorrectionRequested, decode
 from order_fraud.topics import CUSTOMER_EVENTS, RECONCILIATION_FINDINGS
-from producers import source
+from producers import countries, source
 from producers.book import new_order
+from producers.countries import BadTable
 from producers.orders_csv import BadFile
 from producers.outbox import BrokerUnusable, Outbox, bootstrap_from_environment
 
@@ -75,6 +77,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     source.add_arguments(parser)
+    countries.add_argument(parser)
     parser.add_argument("--bootstrap", default=bootstrap_from_environment(), metavar="HOST:PORT", help="the broker")
     return parser.parse_args(arguments)
 
@@ -84,18 +87,21 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     try:
         sales = {sale.order_id: sale for sale in source.load(options).sales}
+        country_of = countries.read(options.countries) if options.countries else None
         outbox = Outbox(CUSTOMER_EVENTS, options.bootstrap, "restream")
         wanted = asked_for(options.bootstrap)
-    except BadFile as error:
+    except (BadFile, BadTable) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     except (BrokerUnusable, KafkaException) as error:
         print(f"error: {error}", file=sys.stderr)
         return NO_BROKER
+    for row in country_of.rejected if country_of else ():
+        print(f"{options.countries}: left out: {row}", file=sys.stderr)
     unknown = [order_id for order_id in wanted if order_id not in sales]
     for order_id in wanted:
         if order_id in sales:
-            outbox.send(sales[order_id].row.user_id, new_order(sales[order_id]))
+            outbox.send(sales[order_id].row.user_id, new_order(sales[order_id], country_of))
     outbox.close()
     for order_id in unknown[:SHOWN]:
         print(f"order {order_id} is asked for but is not in this book", file=sys.stderr)

@@ -67,13 +67,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     source.add_arguments(parser)
     parser.add_argument("--rate", type=source.positive, metavar="R", help="records per second (default: flat out)")
     parser.add_argument("--withhold", type=Path, metavar="FILE", help="order ids, one a line, that are not to be sent")
-    parser.add_argument(
-        "--countries",
-        type=Path,
-        metavar="FILE",
-        help="a CSV of ip ranges (lower_bound_ip_address, upper_bound_ip_address, country): orders that do not say the "
-        "country of their ip are sent with it",
-    )
+    countries.add_argument(parser)
     parser.add_argument("--truth", type=Path, metavar="FILE", help="write order_id,pattern of all orders to this CSV")
     parser.add_argument("--summary", type=Path, metavar="FILE", help="write the counts to this JSON file")
     parser.add_argument(

@@ -1,4 +1,6 @@
-"""The fraud service: one agent per hop of the relay, from ``NewCustomer`` and ``NewOrder`` to a verdict."""
+"""The fraud service: one agent per hop of the relay, from sign-ups, orders and word of what orders turned out to be, to
+a verdict on each order.
+"""
 
 from typing import Any
 

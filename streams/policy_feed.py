@@ -11,6 +11,7 @@ import time
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from order_fraud.topics import FRAUD_POLICIES
+from streams.passing import passes
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Feed:
             return record
         if error.code() == KafkaError._PARTITION_EOF:
             self._reached = max(self._reached, offset)  # the marks of transactions before it are given to nobody
-        elif error.code() not in _GONE and not error.retriable():
+        elif error.code() not in _GONE and not passes(error):
             raise KafkaException(error)
         return None
 
@@ -75,7 +76,9 @@ class Feed:
         except KafkaException as error:
             if error.args[0].code() in _GONE:
                 self._note(now, "it is not there: was it deleted?")
-            return  # no broker answers: nothing can be judged either, and /health says so
+            else:  # no broker answers: nothing can be judged either, and /health says so
+                self._wrong_since = None  # and nothing could come; it has its time anew when one answers
+            return
         if end < self._reached:
             self._note(
                 now, f"it ends at offset {end} but was read up to {self._reached}: was it deleted and made anew?"

@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from streams.batch import Batch
 from streams.observer import Place
+from streams.passing import passes
 from streams.positions import read_positions
 from streams.settings import Settings
 
@@ -188,7 +189,7 @@ class Poller:
         error = cast(KafkaError, message.error())
         if error.code() == KafkaError._PARTITION_EOF:
             self._ends[cast(Place, (message.topic(), message.partition()))] = cast(int, message.offset())
-        elif not error.retriable():
+        elif not passes(error):
             raise KafkaException(error)
 
     def _stable_offsets(self, places: set[Place]) -> dict[Place, int]:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -16,7 +17,8 @@ from lake.errors import Hopeless
 from lake.landing import broker
 from lake.landing.broker import Bounds, TopicUnusable
 from order_fraud import policies
-from order_fraud.events import MAX_POLICY_BYTES, Activation
+from order_fraud.codes import clashes
+from order_fraud.events import MAX_POLICY_BYTES, Activation, PolicyPublished
 from order_fraud.policies import Policies, PolicyEvent, Refused
 from order_fraud.policy import check
 from order_fraud.scorecard import Scorecard
@@ -28,11 +30,47 @@ log = logging.getLogger(__name__)
 TRANSACTIONAL_ID = "policy-publisher"
 TIMEOUT_S = 30.0
 _NO_LEADER = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REPLICA_NOT_AVAILABLE)
+# What comes in place of a record never bears the mark "retriable", whatever it is.
+_PASSING = (
+    *_NO_LEADER,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._RESOLVE,
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
+    KafkaError.BROKER_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.KAFKA_STORAGE_ERROR,
+    KafkaError.NETWORK_EXCEPTION,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+)
 CHUNK_S = 0.1
 
 
+Choice = Callable[[Policies], Activation | None]
+"""Says from all that is published who is to judge; None if that is so already."""
+
+
+class Written(NamedTuple):
+    """What writing has changed.
+
+    Attributes:
+        before: what held when it was read, after everybody else had been fenced off.
+        after: what holds now; the very same object if nothing was written.
+    """
+
+    before: Policies
+    after: Policies
+
+    @property
+    def new(self) -> bool:
+        """Whether anything was written."""
+        return self.after is not self.before
+
+
 class PolicyRefused(Hopeless):
-    """The scorecard or activation is not to be published as it is; the message says why."""
+    """The scorecard or activation is not to be published as it is; the message says why, one line per error."""
 
 
 class NotPublished(RuntimeError):
@@ -64,38 +102,45 @@ def publish(bootstrap: str, scorecard: Scorecard, at: datetime) -> bool:
 
     Raises:
         BadScorecard: see :func:`order_fraud.policy.check`.
-        PolicyRefused: the version exists with other content, or is too long for its topic.
+        PolicyRefused: the version exists with other content, is too long for its topic, or has a code that means
+            something else in another version.
         NotPublished: Kafka did not confirm it.
     """
     check(scorecard)
-    return bool(_write(bootstrap, lambda known: _new(known, policies.publication(scorecard, at))))
+    return _write(bootstrap, lambda known: _new(known, policies.publication(scorecard, at))).new
 
 
-def activate(bootstrap: str, chosen: Activation, at: datetime) -> bool:
+def activate(bootstrap: str, choose: Choice, at: datetime) -> Written:
     """Let a published version judge, with others on trial beside it. A bundled one is published first if need be.
 
-    Returns:
-        Whether it is new; False if this very activation, its time included, is the last one already.
+    Args:
+        bootstrap: the broker.
+        choose: asked once, while nobody else can write: what it sees holds until its answer is written, or nothing is
+            written. What it raises is raised.
+        at: when, UTC. The last activation once more, its time included, changes nothing.
 
     Raises:
         PolicyRefused: a version that it names was never published, or is named twice.
-        NotPublished: Kafka did not confirm it.
+        NotPublished: Kafka did not confirm it, or somebody else has written meanwhile.
     """
 
     def wanted(known: Policies) -> Iterator[PolicyEvent]:
+        chosen = choose(known)
+        if chosen is None:
+            return
         bundled = PANEL.active.scorecard
         if bundled.version in (chosen.active, *chosen.shadows):
             yield from _new(known, policies.publication(bundled, at))
         yield from _new(known, policies.activation(chosen, at))
 
-    return bool(_write(bootstrap, wanted))
+    return _write(bootstrap, wanted)
 
 
 def _new(known: Policies, event: PolicyEvent) -> Iterator[PolicyEvent]:
     """Yield an event that every reader will take, if it changes anything.
 
     Raises:
-        PolicyRefused: readers would refuse it.
+        PolicyRefused: readers would refuse it, or misread its reasons.
     """
     key, value = policies.record(event)
     if len(value) > MAX_POLICY_BYTES:
@@ -104,13 +149,19 @@ def _new(known: Policies, event: PolicyEvent) -> Iterator[PolicyEvent]:
             "list entries that have ended?"
         )
     try:
-        if known.apply(policies.receive(key, value)) != known:
-            yield event
+        changes = known.apply(policies.receive(key, value)) != known
     except Refused as error:
         raise PolicyRefused(str(error)) from error
+    if not changes:
+        return
+    # Asked of who publishes, and not of who reads: two releases, each with a bundled scorecard of its own, must not
+    # disagree about what was published.
+    if isinstance(event, PolicyPublished) and (wrong := list(clashes(event.data, known.scorecards.values()))):
+        raise PolicyRefused("\n".join(wrong))
+    yield event
 
 
-def _write(bootstrap: str, wanted: Callable[[Policies], Iterator[PolicyEvent]]) -> list[PolicyEvent]:
+def _write(bootstrap: str, wanted: Callable[[Policies], Iterator[PolicyEvent]]) -> Written:
     try:
         producer = Producer(
             {
@@ -124,14 +175,17 @@ def _write(bootstrap: str, wanted: Callable[[Policies], Iterator[PolicyEvent]]) 
             }
         )
         producer.init_transactions(TIMEOUT_S)
-        new = list(wanted(_read(bootstrap)))
+        before = _read(bootstrap)
+        new = list(wanted(before))
         if new:
             _commit(producer, new)
     except (KafkaException, TopicUnusable) as error:
         raise NotPublished(f"{FRAUD_POLICIES.name} at {bootstrap}: {_words(error)}; run it again") from error
+    after = before
     for event in new:
         log.info("%s: %s", FRAUD_POLICIES.name, event.id)
-    return new
+        after = after.apply(event)
+    return Written(before, after)
 
 
 def _commit(producer: Producer, new: list[PolicyEvent]) -> None:
@@ -187,12 +241,13 @@ def _to_the_end(consumer: Consumer) -> Iterator[Message]:
     while True:
         messages = consumer.consume(1_000, CHUNK_S)  # it waits for all of them, or for all of the time
         for message in messages:
-            heard, error = time.monotonic(), message.error()
+            error = message.error()
             if error is None:
+                heard = time.monotonic()
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
                 return
-            elif not error.retriable():
+            elif error.code() not in _PASSING:
                 raise KafkaException(error)
         if time.monotonic() - heard > TIMEOUT_S:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"nothing came for {TIMEOUT_S:.0f} s"))

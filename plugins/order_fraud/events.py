@@ -127,9 +127,9 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One scorecard line that fired: its stable code, its points, and a plain sentence with the numbers in it."""
+    """A bin, rule, entry or snooze that fired: its stable code, its points, and a plain sentence with the numbers."""
 
-    code: Annotated[str, Meta(description="stable name of the scorecard's bin")]
+    code: Annotated[str, Meta(description="name of the bin or rule, `list.` and the entry's name, or `snooze`")]
     points: Points
     text: Sentence
 
@@ -150,7 +150,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults
     amount: MinorUnits
     currency: Currency
     score: Points
-    reasons: Annotated[tuple[Reason, ...], Meta(description="all that fired, in the scorecard's order")]
+    reasons: Annotated[
+        tuple[Reason, ...], Meta(description="all that fired: snooze, list entries by entity, rules, bins")
+    ]
     signals: Signals
     scorecard_version: Annotated[str, Meta(description="of the scorecard that judged")]
     outcome: Annotated[Outcome, Meta(description="clear ships; review waits for a person; block is not to ship")]
@@ -350,9 +352,10 @@ MAX_BYTES = 256 * 1024
 
 SHORT_BYTES = 1024
 MAX_OPENED = 256
-"""A document longer than ``SHORT_BYTES`` with more ``{`` and ``[`` than this is refused before it is parsed: nested
-very deep, the parser runs into the interpreter's recursion limit, which is not the same in every build, so that both
-halves could disagree on what is an event. A short one cannot nest that deep, and counting costs time."""
+"""A document longer than ``SHORT_BYTES`` that opens more objects and arrays than this is refused before it is parsed:
+nested very deep, the parser runs into the interpreter's recursion limit, which is not the same in every build, so that
+both halves could disagree on what is an event. A short one cannot nest that deep, and counting costs time.
+A ``{`` or ``[`` within a string opens nothing: ids and reasons may have them."""
 
 MAX_POLICY_BYTES = 900 * 1024
 """Longest record of a policy, which may hold thousands of list entries: what its topic takes, with room for headers."""
@@ -361,7 +364,8 @@ MAX_POLICY_DEPTH = 32
 """Objects and arrays within each other in a policy's record; a scorecard needs six."""
 
 _POLICY = b'{"type":"Policy'
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and content with a string that nobody closes: otherwise a long one takes time by the square of its length.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 
 class BadEvent(ValueError):
@@ -401,7 +405,7 @@ def decode(value: bytes | None) -> AnyEvent:
 
 
 def _opened(value: bytes) -> int:
-    """Return how many ``{`` and ``[`` there are.
+    """Return how many ``{`` and ``[`` there are, those within strings included.
 
     Looking for the last one goes many times as fast as counting, and after it, where an order has its signals, there is
     nothing to count.
@@ -412,17 +416,21 @@ def _opened(value: bytes) -> int:
 
 
 def _refuse_bulk(value: bytes) -> None:
-    """Let pass a policy, which is long for a good reason.
+    """Let pass a policy, which is long for a good reason, and braces that are only text.
 
     Raises:
-        BadEvent: it is none, or longer or nested deeper than any policy.
+        BadEvent: it is longer than its kind may be, opens too many objects, or nests deeper than any policy.
     """
     most = MAX_POLICY_BYTES if value.startswith(_POLICY) else MAX_BYTES
     if len(value) > most:
         raise BadEvent(f"the record has {len(value)} bytes, more than {most}")
+    bare = _STRING.sub(b"", value)
     if most == MAX_BYTES:
-        raise BadEvent(f"the record opens {_opened(value)} objects and arrays, more than {MAX_OPENED}")
-    steps = (1 if byte in b"{[" else -1 for byte in _STRING.sub(b"", value) if byte in b"{[]}")
+        opened = bare.count(b"{") + bare.count(b"[")
+        if opened > MAX_OPENED:
+            raise BadEvent(f"the record opens {opened} objects and arrays, more than {MAX_OPENED}")
+        return
+    steps = (1 if byte in b"{[" else -1 for byte in bare if byte in b"{[]}")
     if max(accumulate(steps)) > MAX_POLICY_DEPTH:
         raise BadEvent(f"the record nests objects and arrays deeper than {MAX_POLICY_DEPTH}")
 

@@ -12,7 +12,13 @@ from math import inf
 import msgspec
 
 from order_fraud.events import Order, Outcome, Reason
-from order_fraud.scorecard import Band, Condition, ListEntry, Rule, Scorecard
+from order_fraud.scorecard import Band, Condition, ListEntry, Rule, Scorecard, Snooze
+
+SNOOZED = "snooze"
+"""Code of the reason that a snooze gives."""
+
+LISTED = "list."
+"""How the codes of the reasons begin that entries of lists give."""
 
 _OUTCOMES: tuple[Outcome, ...] = ("block", "review", "clear")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,7 +32,8 @@ class Judgement(msgspec.Struct, frozen=True, gc=False):
         outcome: ``clear``, ``review`` or ``block``.
         priority: of the review or block, the lowest number first; 0 if clear.
         score: sum of the points.
-        reasons: everything that fired: lists, snooze, rules, then bins, each in the scorecard's order.
+        reasons: everything that fired: the snooze; entries of lists, the customer's first, then the device's, ip's,
+            card's, e-mail domain's and address's; rules; bins. Rules and bins are in the scorecard's order.
     """
 
     outcome: Outcome
@@ -76,7 +83,7 @@ class Judge:
             snooze.customer_id: _Entry(
                 "snooze",
                 _ms(snooze.until),
-                Reason(code="snooze", points=0, text=f"Reviews of this customer are snoozed: {snooze.reason}"),
+                snoozed(snooze),
             )
             for snooze in scorecard.snoozes
         }
@@ -166,14 +173,24 @@ def plain(value: float) -> str:
     return f"{value:z,.2f}".removesuffix("00").removesuffix(".")
 
 
+def listed(entry: ListEntry) -> Reason:
+    """Return the reason that an entry of a list is told as."""
+    text = f"The {entry.entity.replace('_', ' ')} is on the {entry.effect} list: {entry.reason}"
+    return Reason(code=f"{LISTED}{entry.code}", points=0, text=text)
+
+
+def snoozed(snooze: Snooze) -> Reason:
+    """Return the reason that a snooze is told as."""
+    return Reason(code=SNOOZED, points=0, text=f"Reviews of this customer are snoozed: {snooze.reason}")
+
+
 def _condition(one: Condition) -> tuple[str, float, float]:
     return one.signal, _low(one.low), _high(one.high)
 
 
 def _entry(entry: ListEntry) -> _Entry:
-    text = f"The {entry.entity.replace('_', ' ')} is on the {entry.effect} list: {entry.reason}"
     until = _NEVER if entry.until is None else _ms(entry.until)
-    return _Entry(entry.effect, until, Reason(code=f"list.{entry.code}", points=0, text=text))
+    return _Entry(entry.effect, until, listed(entry))
 
 
 def _ms(time: datetime) -> int:

@@ -9,7 +9,8 @@ from math import inf, isfinite
 
 import msgspec
 
-from order_fraud import signals
+from order_fraud import room, signals
+from order_fraud.judge import LISTED, SNOOZED
 from order_fraud.scorecard import Bin, Condition, Scorecard
 
 _decoder = msgspec.json.Decoder(Scorecard)
@@ -43,9 +44,10 @@ def check(scorecard: Scorecard) -> Scorecard:
 
     Raises:
         BadScorecard: everything that is wrong, one line each: unknown signals, bins that overlap or are empty, codes
-            used twice, placeholders other than ``{value}``, bands out of order, times not in UTC.
+            used twice or reserved, placeholders other than ``{value}``, bands out of order, times not in UTC; or, if
+            nothing else is, reasons too long for a verdict.
     """
-    if errors := list(_errors(scorecard)):
+    if errors := list(_errors(scorecard)) or list(room.too_long(scorecard)):
         raise BadScorecard("\n".join(errors))
     return scorecard
 
@@ -55,6 +57,7 @@ def _errors(scorecard: Scorecard) -> Iterator[str]:
         at = f"$.lines[{n}]"
         yield from _unknown(line.signal, f"{at}.signal")
         for m, one in enumerate(line.bins):
+            yield from _reserved(one.code, f"{at}.bins[{m}].code")
             yield from _range(one, f"{at}.bins[{m}]")
             yield from _placeholders(one.text, f"{at}.bins[{m}].text")
         yield from _overlaps(line.bins, f"{at}.bins")
@@ -63,6 +66,7 @@ def _errors(scorecard: Scorecard) -> Iterator[str]:
         for m, condition in enumerate(rule.when):
             yield from _unknown(condition.signal, f"$.rules[{n}].when[{m}].signal")
             yield from _range(condition, f"$.rules[{n}].when[{m}]")
+        yield from _reserved(rule.code, f"$.rules[{n}].code")
         yield from _placeholders(rule.text, f"$.rules[{n}].text")
     codes = [one.code for line in scorecard.lines for one in line.bins] + [rule.code for rule in scorecard.rules]
     yield from _twice(codes, "code", "$.lines and $.rules")
@@ -73,6 +77,12 @@ def _errors(scorecard: Scorecard) -> Iterator[str]:
 def _unknown(signal: str, path: str) -> Iterator[str]:
     if signal not in signals.NAMES:
         yield f"there is no signal {signal!r}: see the catalogue in docs/signals.md - at `{path}`"
+
+
+def _reserved(code: str, path: str) -> Iterator[str]:
+    """Refuse what would be taken for another piece among the reasons of a verdict."""
+    if code == SNOOZED or code.startswith(LISTED):
+        yield f"code {code!r} is taken by {'the snooze' if code == SNOOZED else 'entries of lists'} - at `{path}`"
 
 
 def _range(one: Bin | Condition, path: str) -> Iterator[str]:

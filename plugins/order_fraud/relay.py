@@ -1,4 +1,4 @@
-"""The order's way: customer -> device -> ip -> verdict, one code for every hop.
+"""The order's way: customer -> device -> ip -> card -> e-mail domain -> address -> verdict, one code for every hop.
 
 Each hop owns the histories of its entity, stamps its signals on the order and passes it on. The hop after which no
 entity is left judges. Sign-ups, and word of what an order turned out to be, travel the same way, change histories, and

@@ -10,6 +10,14 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+MOST_RULES = 100
+"""All of them could be true of one order, and a verdict may not hold more than :data:`order_fraud.events.MAX_OPENED`
+objects: one per rule that is met, per signal, per list entry and per scorecard on trial."""
+
+_END = r"$(?!\n)"
+"""The very end: Python's ``$`` alone lets a line break pass. Written so that the published JSON Schema stays ECMA-262,
+which has no ``\\Z``."""
+
 Text = Annotated[
     str, Meta(min_length=1, max_length=500, description="sentence for a customer; {value} is the signal's number")
 ]
@@ -18,7 +26,7 @@ Code = Annotated[
     Meta(
         min_length=1,
         max_length=100,
-        pattern="^[a-z0-9][a-z0-9._-]*$",
+        pattern=rf"^[a-z0-9][a-z0-9._-]*{_END}",
         description="stable name; means the same in every version",
     ),
 ]
@@ -117,14 +125,17 @@ class Scorecard(_Document, frozen=True, kw_only=True):
     version: Annotated[
         str,
         Meta(
-            min_length=1, max_length=64, pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", description="unique; never used again"
+            min_length=1,
+            max_length=64,
+            pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]*{_END}",
+            description="unique; never used again",
         ),
     ]
     owner: Person
     reason: Annotated[Why, Meta(description="why this version was made")]
     based_on: Annotated[str | None, Meta(description="the version that was changed")] = None
     lines: Annotated[tuple[Line, ...], Meta(description="signals and their points")] = ()
-    rules: Annotated[tuple[Rule, ...], Meta(description="conditions with a hard effect")] = ()
+    rules: Annotated[tuple[Rule, ...], Meta(max_length=MOST_RULES, description="conditions with a hard effect")] = ()
     bands: Annotated[tuple[Band, ...], Meta(min_length=1, description="of the score, rising")]
     lists: Annotated[tuple[ListEntry, ...], Meta(description="allowed and blocked entities")] = ()
     snoozes: Annotated[tuple[Snooze, ...], Meta(description="customers whose reviews are suspended")] = ()

@@ -10,6 +10,8 @@ from typing import Protocol, cast
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from streams.passing import passes
+
 log = logging.getLogger(__name__)
 
 Place = tuple[str, int]
@@ -18,18 +20,6 @@ CHUNK_S = 0.1
 STALLED_S = 30.0
 PROGRESS_EVERY_S = 5.0
 REQUEST_TIMEOUT_S = 30.0
-# What list_offsets says of a partition comes without the mark "retriable".
-_NO_LEADER = (
-    KafkaError._NOENT,
-    KafkaError._TRANSPORT,
-    KafkaError._TIMED_OUT,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.REPLICA_NOT_AVAILABLE,
-    KafkaError.KAFKA_STORAGE_ERROR,
-    KafkaError.FENCED_LEADER_EPOCH,
-    KafkaError.UNKNOWN_LEADER_EPOCH,
-)
 
 
 class Loading(Protocol):
@@ -106,7 +96,7 @@ def _ask(admin: AdminClient, places: list[Place], spec: OffsetSpec) -> dict[Plac
                 del asked[place]
             except KafkaException as error:
                 reason: KafkaError = error.args[0]
-                if not (reason.retriable() or reason.code() in _NO_LEADER) or time.monotonic() > until:
+                if not passes(reason) or time.monotonic() > until:
                     named = f"end of {place.topic}/{place.partition}: {reason.str()}"
                     raise KafkaException(KafkaError(reason.code(), named)) from error
         if asked:
@@ -147,18 +137,18 @@ def replay(
         while waiting:
             messages = consumer.consume(CHUNK, CHUNK_S)
             for place, run in _runs(messages):
-                positions[place] = cast(int, run[-1].offset()) + 1
-                if run[-1].error() is not None:
-                    _check(run.pop())
-                    positions[place] -= 1  # the end that was reached
-                    if positions[place] >= ranges[place][1]:
-                        waiting.discard(place)
+                end = _end(run.pop()) if run[-1].error() is not None else None
                 if run:
+                    heard = time.monotonic()
+                    positions[place] = cast(int, run[-1].offset()) + 1
                     progress.records += len(run)
                     tables[place].load(run)
-            if messages:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > STALLED_S:
+                if end is not None:
+                    heard = time.monotonic()
+                    positions[place] = end
+                    if end >= ranges[place][1]:
+                        waiting.discard(place)
+            if time.monotonic() - heard > STALLED_S:
                 raise TimeoutError(
                     f"restoring state: nothing came from {', '.join(f'{t}/{p}' for t, p in sorted(waiting))} for "
                     f"{STALLED_S:.0f} s: does the broker have a leader for these partitions, and no transaction open?"
@@ -189,15 +179,18 @@ def _runs(messages: list[Message]) -> Iterator[tuple[Place, list[Message]]]:
             begin = end
 
 
-def _check(message: Message) -> None:
-    """Let pass the end of a partition, and errors that pass by themselves.
+def _end(message: Message) -> int | None:
+    """Return the end of a partition that has been reached, None for an error that passes by itself.
 
     Raises:
         KafkaException: any other.
     """
     error = cast(KafkaError, message.error())
-    if error.code() != KafkaError._PARTITION_EOF and not error.retriable():
+    if error.code() == KafkaError._PARTITION_EOF:
+        return cast(int, message.offset())
+    if not passes(error):
         raise KafkaException(error)
+    return None
 
 
 def _config(bootstrap: str) -> dict[str, str | int | bool]:

@@ -28,7 +28,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def running_stack(folder: Path) -> Iterator[dict[str, str]]:
+def running_stack(folder: Path, parts: str = PARTS) -> Iterator[dict[str, str]]:
     """Broker, store and sandbox that live in a folder for as long as this is open; yields addresses and secrets."""
     if not PYTHON.exists():
         pytest.skip(f"{PYTHON.relative_to(ROOT)} is missing, which starts broker and store: run `make setup`")
@@ -44,7 +44,7 @@ def running_stack(folder: Path) -> Iterator[dict[str, str]]:
         return outcome.stdout
 
     try:
-        run("up", "--parts", PARTS)
+        run("up", "--parts", parts)
         yield exported(run("env"))
     finally:
         run("down")

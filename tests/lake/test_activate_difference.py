@@ -5,13 +5,14 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from lake.activate.difference import NAMED, headline, request, stopped_more
+from lake.activate.difference import MOST_SAID, NAMED, headline, request, stopped_more
 from lake.activate.tasks import BadVersion, chosen
 from lake.backtest.outcome import Move, Outcome, Sum
 from order_fraud import policies
 from order_fraud.events import Activation
 from order_fraud.judge import Judge
-from scorecards import HAND_SET, PANEL
+from order_fraud.policy_diff import differences
+from scorecards import HAND_SET, PANEL, SCORECARD
 from tests.lake.reconcile_world import START, World, full_traffic
 from tests.lake.test_backtest import BIG, tried
 
@@ -59,7 +60,7 @@ def test_headlines(moves: list[Move], changes: int, words: str) -> None:
 def test_numbers_are_those_of_the_orders_that_change(outcome: Outcome) -> None:
     more = sum(one.amount * ((one.after != "clear") - (one.before != "clear")) for one in outcome.changes)
     assert stopped_more(outcome.moves) == {"USD": more}
-    asked = request(outcome)
+    asked = request(outcome, differences(SCORECARD, BIG))
     assert asked.subject.startswith("Let scorecard big judge instead of 1? ")
     assert f"{len(outcome.changes)} orders change" in asked.subject
     rows = [line.split("|") for line in asked.body.splitlines() if line.startswith("| ") and "orders" not in line]
@@ -72,7 +73,30 @@ def test_a_proof_that_fails_is_told_to_the_person_who_decides(outcome: Outcome) 
     broken = msgspec.structs.replace(
         outcome.proof, refolded=msgspec.structs.replace(outcome.proof.refolded, sha256="0" * 64, differs=["c1-1"])
     )
-    assert "**Careful:**" in request(msgspec.structs.replace(outcome, proof=broken)).body
+    assert "**Careful:**" in request(msgspec.structs.replace(outcome, proof=broken), []).body
+
+
+def test_what_is_different_in_the_scorecards_is_told_line_by_line(outcome: Outcome) -> None:
+    said = differences(SCORECARD, BIG)
+    told = request(outcome, said).body.split("What is different in big, ip addresses masked:\n\n")[1].splitlines()
+    assert told == [f"- {one}" for one in said]
+    many = [f"block list, b{number}: added (a\nreason)" for number in range(MOST_SAID + 3)]
+    told = request(outcome, many).body.splitlines()
+    assert told[-2:] == [
+        f"- block list, b{MOST_SAID - 1}: added (a reason)",
+        "- and 3 more: `python -m producers.policy diff 1 big`",
+    ]
+    assert request(outcome, []).body.endswith("Nothing in big could judge an order otherwise than 1.")
+
+
+def test_how_many_of_the_orders_that_change_are_not_known_yet_is_told(world: World) -> None:
+    young, old = (tried(world, Judge(BIG), mature_days=days) for days in (60, 0))
+    changes = len(young.changes)
+    unknown = sum(one.label == "unknown" for one in young.changes)
+    assert unknown > 0
+    assert f"**{unknown} of the {changes} orders that change are not known yet**" in request(young, []).body
+    assert f"they are younger than 60 days on {young.as_of:%Y-%m-%d}." in request(young, []).body
+    assert "not known yet**" not in request(old, []).body
 
 
 def test_version_is_the_form_s_or_the_only_one_on_trial() -> None:

@@ -1,21 +1,24 @@
 """Learned scorecards: valid for any orders, monotone, judged alike by the kernel, with a sentence for every bin."""
 
 import re
-from itertools import pairwise
+from itertools import combinations, pairwise
 
+import msgspec
 import numpy as np
 import pytest
 
 from lake.learn.candidates import CANDIDATES, DOWN, UP
-from lake.learn.card import FACTOR, Capacity, score, scorecard
+from lake.learn.card import FACTOR, Capacity, bin_code, score, scorecard
 from lake.learn.fit import Cut, Model, fit
 from lake.learn.metrics import threshold_at
 from lake.learn.samples import NAMES, Samples
 from lake.learn.sentences import sentence, span
+from order_fraud.codes import clashes
 from order_fraud.events import Order
 from order_fraud.judge import Judge, plain
 from order_fraud.policy import check, encode, parse
 from order_fraud.scorecard import Scorecard
+from scorecards import HAND_SET, SCORECARD
 from tests.lake.learn_world import draw
 
 TRUE = {
@@ -105,6 +108,18 @@ def test_every_candidate_has_a_sentence_for_each_of_its_bins() -> None:
             assert "{" not in text.replace("{value}", "").replace("{{", "")
             assert text.format(value=plain(3.5))
             assert one.signal not in text, "a customer is not told the names of our signals"
+
+
+def test_a_code_says_the_signal_and_the_bin_and_nothing_else_has_it() -> None:
+    bins = []
+    for one in CANDIDATES:
+        bins += [(one.signal, *ends) for ends in combinations((*one.edges, np.inf), 2)]
+        bins += [(one.signal, -np.inf, edge) for edge in one.edges]
+    assert len({bin_code(*each) for each in bins}) == len(bins)
+    cards = [learned(draw(seed, 5_000, -2.0, TRUE)) for seed in range(3)]
+    others = [SCORECARD, HAND_SET, *(msgspec.structs.replace(card, version=f"o{n}") for n, card in enumerate(cards))]
+    for card in cards:
+        assert list(clashes(card, others)) == []
 
 
 @pytest.mark.parametrize(

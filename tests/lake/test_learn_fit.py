@@ -44,7 +44,7 @@ def test_cuts_speak_in_their_signal_s_direction_and_only_against_an_order(seed: 
 
 
 def test_noise_teaches_next_to_nothing() -> None:
-    """Of some 350 cuts that mean nothing hardly one is taken; flags are not searched, and their weight stays small."""
+    """Of some 350 cuts that mean nothing hardly one is taken; flags are not searched for, their weight stays small."""
     found = [fit(draw(seed, 8_000, -2.5, {})) for seed in range(5)]
     searched = [cut for model in found for cut in model.weights if (cut.signal, cut.at) not in _flags()]
     assert len(searched) <= len(found)

@@ -4,6 +4,7 @@ import json
 from datetime import date, timedelta
 from functools import cache
 
+import msgspec
 import pytest
 
 from lake.learn.archive import Known, NothingMature, known
@@ -77,6 +78,38 @@ def test_too_few_labels_are_refused_with_their_number() -> None:
         train(read(date(2015, 1, 1), date(2015, 1, 20)), PANEL.active, WISH, "r", {}, MATURE)
 
 
+def made(stamped: list[dict[str, float]], fraud: list[bool]) -> Known:
+    """Orders with these signals, one after the other."""
+    one, as_of = read().verdicts[0], read().as_of
+    verdicts = [msgspec.structs.replace(one, order_id=f"o-{n}", signals=each) for n, each in enumerate(stamped)]
+    times = [as_of - timedelta(days=100) + timedelta(minutes=n) for n in range(len(stamped))]
+    return Known(verdicts, times, fraud, as_of, 0)
+
+
+def test_orders_that_no_signal_tells_apart_give_no_scorecard() -> None:
+    nothing = made([{}] * 1_000, [n % 5 == 0 for n in range(1_000)])
+    with pytest.raises(CannotLearn, match=r"no signal tells the 200 frauds among these 1000 orders .*choose more days"):
+        train(nothing, PANEL.active, WISH, "r", {}, MATURE)
+
+
+def tied(review: float) -> Training:
+    """Train where all frauds share their score with every eighth honest order, and no order has a higher one."""
+    fraud = [n % 5 == 0 for n in range(1_000)]
+    shared = made([{"device.customers": 2.0 if n % 5 == 0 or n % 10 == 1 else 1.0} for n in range(1_000)], fraud)
+    wish = Wish(owner="ann", reason="a test", capacity=Capacity(review, 0.001))
+    return train(shared, PANEL.active, wish, "r", {}, MATURE)
+
+
+def test_a_scorecard_that_would_hold_nothing_is_refused_with_what_would_help() -> None:
+    with pytest.raises(
+        CannotLearn, match=r"12\.50% of the 800 honest .* at most 1\.00% .* `review_percent` to 12\.5 or"
+    ):
+        tied(0.01)
+    page = render(tied(0.125))
+    assert "none is blocked, since too many honest orders have the highest score" in page
+    assert "1,000,000" not in page
+
+
 def test_training_gives_a_valid_scorecard_with_a_name_of_its_own_and_the_same_again() -> None:
     one = trained()
     card = parse(one.document.encode())
@@ -110,6 +143,7 @@ def test_against_itself_the_learned_scorecard_gains_little() -> None:
 def test_page_and_document_say_it_all() -> None:
     one = trained()
     page = check(render(one))
+    assert "none is blocked" not in page
     card = parse(one.document.encode())
     for text in (card.version, "a <test>", "area under the ROC curve", *(line.signal for line in card.lines)):
         assert text in page

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]
 from lake import policies
 from order_fraud import topics
 from order_fraud.events import Activation
-from order_fraud.policies import record
+from order_fraud.policies import Policies, record
 from order_fraud.policy import encode
 from producers import policy
 from scorecards import SCORECARD
@@ -136,6 +136,36 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(command: Command, brok
     assert len(read(broker, topics.FRAUD_POLICIES)) == before
 
 
+def test_a_code_keeps_its_signal_in_every_version(command: Command, broker: str, tmp_path: Path) -> None:
+    document = json.loads(encode(scorecard("codes", 1)))
+    path = tmp_path / "codes.json"
+
+    def publish(name: str, code: int = policy.ALL_WELL) -> str:
+        path.write_text(json.dumps(document | {"version": name}))
+        return command("publish", path, code=code)
+
+    publish("codes")
+    document["lines"][0]["bins"][0] |= {"points": 7, "high": 1}
+    publish("codes-moved")
+    document["lines"][0]["signal"] = "ip.customers"
+    document["rules"][0]["when"].append({"signal": "ip.customers", "low": 1})
+    before = len(read(broker, topics.FRAUD_POLICIES))
+    said = publish("codes-turned", code=policy.REFUSED).splitlines()
+    assert [line.rsplit(" - at ", 1)[1] for line in said] == [
+        "`$.lines[0].bins[0].code`",
+        "`$.lines[0].bins[1].code`",
+        "`$.lines[0].bins[2].code`",
+        "`$.rules[0].code`",
+    ]
+    assert said[0].startswith("error: code 'alone' is of a bin of ip.customers, and in version '")
+    assert "' of a bin of device.customers: give it another - at `" in said[0]
+    assert "'party' is of a rule on device.customers and ip.customers" in said[3]
+    assert len(read(broker, topics.FRAUD_POLICIES)) == before
+    document["lines"][0]["signal"], document["rules"] = "device.customers", []
+    document["lines"][0]["bins"][1]["code"] = "party"
+    assert "'party' is of a bin of device.customers, and in version" in publish("codes-swapped", code=policy.REFUSED)
+
+
 def test_of_two_who_publish_one_version_at_once_only_one_can(broker: str) -> None:
     for attempt in range(3):
         outcomes: list[object] = []
@@ -165,14 +195,48 @@ def test_a_task_that_is_tried_again_with_its_time_changes_nothing(broker: str) -
     at = datetime(2026, 3, 1, tzinfo=UTC)
     made, chosen = scorecard("again", 1), Activation(active="again", shadows=(BUNDLED,), owner="dag", reason="approved")
     assert policies.publish(broker, made, at)
-    assert policies.activate(broker, chosen, at)
+    assert policies.activate(broker, lambda known: chosen, at).new
     before = len(read(broker, topics.FRAUD_POLICIES))
     assert not policies.publish(broker, made, at)
     assert not policies.publish(broker, made, datetime(2026, 3, 2, tzinfo=UTC))
-    assert not policies.activate(broker, chosen, at)
+    assert not policies.activate(broker, lambda known: chosen, at).new
+    assert not policies.activate(broker, lambda known: None, at).new
     assert len(read(broker, topics.FRAUD_POLICIES)) == before
-    assert policies.activate(broker, msgspec.structs.replace(chosen, shadows=()), at)
-    assert policies.read(broker).panel.shadows == ()
+    alone = msgspec.structs.replace(chosen, shadows=())
+    done = policies.activate(broker, lambda known: alone, at)
+    assert [judge.version for judge in done.before.panel.shadows] == [BUNDLED]
+    assert policies.read(broker).panel.shadows == done.after.panel.shadows == ()
+
+
+def test_what_is_chosen_from_is_what_holds_when_it_is_written(broker: str) -> None:
+    """Another activation between choosing and writing is not undone: the one who chose is fenced off instead."""
+    for name in ("first", "second"):
+        policies.publish(broker, scorecard(name, 1), datetime.now(UTC))
+    hurried = Activation(active="second", owner="bob", reason="now")
+    seen: list[str] = []
+
+    def slowly(known: Policies) -> Activation:
+        seen.append(known.panel.active.version)
+        if len(seen) == 1:
+            policies.activate(broker, lambda _: hurried, datetime.now(UTC))
+        return Activation(active="first", shadows=(seen[-1],), owner="ann", reason="thought over")
+
+    with pytest.raises(policies.NotPublished, match="run it again"):
+        policies.activate(broker, slowly, datetime.now(UTC))
+    assert policies.read(broker).panel.active.version == "second"
+    panel = policies.activate(broker, slowly, datetime.now(UTC)).after.panel
+    assert (panel.active.version, [judge.version for judge in panel.shadows]) == ("first", ["second"])
+
+
+def test_what_the_choice_raises_is_raised_and_nothing_is_written(broker: str) -> None:
+    before = len(read(broker, topics.FRAUD_POLICIES))
+
+    def never(known: Policies) -> Activation:
+        raise RuntimeError("another one judges by now")
+
+    with pytest.raises(RuntimeError, match="by now"):
+        policies.activate(broker, never, datetime.now(UTC))
+    assert len(read(broker, topics.FRAUD_POLICIES)) == before
 
 
 def test_without_broker_or_topic_it_says_so(command: Command, broker: str, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def crew(stack: Stack, tmp_path: Path) -> Iterator[Crew]:
 
 def activate(bootstrap: str, active: str, *shadows: str) -> None:
     chosen = Activation(active=active, shadows=shadows, owner="test", reason="it is time")
-    assert policies.activate(bootstrap, chosen, datetime.now(UTC))
+    assert policies.activate(bootstrap, lambda known: chosen, datetime.now(UTC)).new
 
 
 def judged(bootstrap: str) -> Counter[Names]:

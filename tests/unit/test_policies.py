@@ -158,6 +158,15 @@ def test_a_policy_may_be_longer_and_hold_more_than_any_order() -> None:
         receive(b"policy/long", record(crowded(12_000))[1])
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", [b"PolicyPublished", b"NewOrder"])
+def test_a_string_that_nobody_closes_takes_no_longer_than_its_length(kind: bytes) -> None:
+    """Looked for anew at each of its quotes, the end of this one would take hours."""
+    value = b'{"type":"' + kind + b'","more":' + b"[" * 300 + rb"\"" * 120_000
+    with pytest.raises(Refused, match=r"deeper than|opens 301 objects"):
+        receive(b"policy/x", value)
+
+
 @pytest.mark.parametrize("depth", [MAX_POLICY_DEPTH, 5_000, 200_000])
 def test_a_policy_that_nests_deep_is_refused_before_it_reaches_the_recursion_limit(depth: int) -> None:
     value = b'{"type":"PolicyPublished","more":' + b"[" * depth + b'"]"' + b"]" * depth + b"," + b'"x":[' + b"[]," * 400

@@ -12,10 +12,11 @@ from jsonschema import Draft202012Validator
 
 from docs.contracts.pages import scorecard_schema
 from order_fraud import signals
+from order_fraud.codes import clashes
 from order_fraud.events import Order
 from order_fraud.judge import Judge, Judgement
 from order_fraud.policy import BadScorecard, encode, parse
-from scorecards import PANEL, SCORECARD
+from scorecards import HAND_SET, PANEL, SCORECARD
 
 NOON = datetime(2015, 6, 1, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
@@ -165,6 +166,12 @@ def with_bins(*bins: dict[str, Any]) -> dict[str, Any]:
     ("changes", "words"),
     [
         ({"version": "a b"}, "$.version"),
+        ({"version": "t\n"}, "$.version"),
+        (with_bins(ONE_BIN | {"code": "b\n"}), "$.lines[0].bins[0].code"),
+        (with_bins(ONE_BIN | {"code": "snooze"}), "'snooze' is taken by the snooze - at `$.lines[0].bins[0].code`"),
+        (with_bins(ONE_BIN | {"code": "list.b"}), "'list.b' is taken by entries of lists - at `$.lines[0].bins[0].co"),
+        ({"rules": [REVIEWING, BLOCKING | {"code": "snooze"}]}, "taken by the snooze - at `$.rules[1].code`"),
+        ({"rules": [BLOCKING | {"code": "list.x"}]}, "taken by entries of lists - at `$.rules[0].code`"),
         ({"verson": "1"}, "unknown field `verson`"),
         ({"bands": []}, "$.bands"),
         ({"bands": [{"from": 5, "outcome": "clear"}]}, "$.bands[0].outcome"),
@@ -232,3 +239,10 @@ def test_score_is_the_sum_of_the_reasons_and_decides_alone(found: dict[str, floa
     assert len({reason.code for reason in judgement.reasons}) == len(judgement.reasons)
     assert PANEL.active(order(dict(reversed(found.items()))), NOON_MS) == judgement
     assert isinstance(judgement, Judgement)
+
+
+def test_the_bundled_scorecards_mean_the_same_by_the_same_code() -> None:
+    assert {one.code for line in HAND_SET.lines for one in line.bins} & {
+        one.code for line in SCORECARD.lines for one in line.bins
+    }
+    assert list(clashes(HAND_SET, [SCORECARD])) == []

@@ -1,6 +1,6 @@
 """What a change of scorecard does to the orders of the last days, in the words of the request for approval."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from lake.backtest.outcome import Move, Outcome, Sum
@@ -10,6 +10,10 @@ NAMED = 10
 """Orders that the request names; the back-test's report has all."""
 
 
+MOST_SAID = 40
+"""Differences of the scorecards that the request tells; `producers.policy diff` has all."""
+
+
 class Request(NamedTuple):
     """What a person is asked: a headline, and what is needed to decide, in Markdown."""
 
@@ -17,10 +21,16 @@ class Request(NamedTuple):
     body: str
 
 
-def request(outcome: Outcome) -> Request:
-    """Return the question whether the candidate may judge from now on."""
+def request(outcome: Outcome, differences: Sequence[str]) -> Request:
+    """Return the question whether the candidate may judge from now on.
+
+    Args:
+        outcome: of the back-test.
+        differences: what is different in the candidate, in words (:func:`order_fraud.policy_diff.differences`).
+    """
     active, candidate = outcome.active.version, outcome.candidate.version
-    return Request(f"Let scorecard {candidate} judge instead of {active}? {headline(outcome)}", _body(outcome))
+    lines = [*_orders(outcome), "", *_scorecards(active, candidate, differences)]
+    return Request(f"Let scorecard {candidate} judge instead of {active}? {headline(outcome)}", "\n".join(lines))
 
 
 def headline(outcome: Outcome) -> str:
@@ -47,7 +57,7 @@ def _more(currency: str, amount: int) -> str:
     return f"{money(abs(amount), currency)} {'more' if amount > 0 else 'less'} stopped"
 
 
-def _body(outcome: Outcome) -> str:
+def _orders(outcome: Outcome) -> list[str]:
     changed = [move for move in outcome.moves if move.before != move.after]
     lines = [
         f"**{headline(outcome)}** Orders of {outcome.first} to {outcome.last}: {outcome.orders:,}, of them "
@@ -56,6 +66,12 @@ def _body(outcome: Outcome) -> str:
         f"*{outcome.reason}* ({outcome.owner})",
         "",
     ]
+    if young := sum(one.unknown for one in changed):
+        lines += [
+            f"**{young:,} of the {len(outcome.changes):,} orders that change are not known yet**: nobody has said what "
+            f"they are, and they are younger than {outcome.mature_days} days on {outcome.as_of:%Y-%m-%d}.",
+            "",
+        ]
     if changed:
         lines += ["| from | to | orders | fraud | good | not known | money |", "|---|---|---|---|---|---|---|"]
         lines += [
@@ -69,7 +85,18 @@ def _body(outcome: Outcome) -> str:
             "",
             "**Careful:** judging these orders again did not give all the live verdicts; run `reconcile_orders`.",
         ]
-    return "\n".join(lines)
+    return lines
+
+
+def _scorecards(active: str, candidate: str, differences: Sequence[str]) -> Iterator[str]:
+    if not differences:
+        yield f"Nothing in {candidate} could judge an order otherwise than {active}."
+        return
+    yield f"What is different in {candidate}, ip addresses masked:"
+    yield ""
+    yield from (f"- {' '.join(one.split())}" for one in differences[:MOST_SAID])
+    if len(differences) > MOST_SAID:
+        yield (f"- and {len(differences) - MOST_SAID:,} more: `python -m producers.policy diff {active} {candidate}`")
 
 
 def _named(outcome: Outcome) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk import get_current_context
@@ -18,12 +19,10 @@ from lake.settings import from_environment
 from order_fraud.events import Activation
 from order_fraud.judge import Judge
 from order_fraud.policies import Policies
+from order_fraud.policy_diff import differences
 from scorecards import PANEL
 
 log = logging.getLogger(__name__)
-
-ASK = "ask"
-"""The task whose answer counts."""
 
 
 class BadVersion(Hopeless):
@@ -57,9 +56,13 @@ def compare() -> dict[str, Any]:
     first = max(earliest, last - timedelta(days=int(params["days"]) - 1))
     candidate = Judge(masker().scorecard(published.scorecards[version]))
     outcome = backtest(
-        Trial(candidate=candidate, first=first, last=last), lake.archive, panels, str(context["run_id"]), lake.snapshots
+        Trial(candidate=candidate, first=first, last=last, mature_days=int(params["mature_days"])),
+        lake.archive,
+        panels,
+        str(context["run_id"]),
+        lake.snapshots,
     )
-    asked = request(outcome)
+    asked = request(outcome, differences(panels.known.panel.active.scorecard, candidate.scorecard))
     log.info("%s\n%s", asked.subject, asked.body)
     return {
         "version": version,
@@ -79,37 +82,45 @@ def activate(compared: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]
         compared: what :func:`compare` returned.
         answer: what the operator that asked returned.
     """
-    context = get_current_context()
-    bootstrap, version = from_environment().kafka, compared["version"]
-    panel = policies.read(bootstrap).panel
-    active = panel.active.version
-    if active not in (compared["active"], version):  # `version`: an earlier attempt of this task has done it
+    params = get_current_context()["params"]
+    by = (answer.get("responded_by_user") or {}).get("name") or "a person"
+    reason = f"{params['reason']} Approved by {by}: {compared['effect']}"[:2000]
+    choose = partial(approved, compared["version"], compared["active"], params["owner"], reason)
+    panel = policies.activate(from_environment().kafka, choose, datetime.now(UTC)).after.panel
+    return {"active": panel.active.version, "shadows": [shadow.version for shadow in panel.shadows]}
+
+
+def approved(version: str, compared_with: str, owner: str, reason: str, known: Policies) -> Activation | None:
+    """Return the activation of what was approved; the other trials go on. None if an earlier attempt has done it.
+
+    Raises:
+        Overtaken: neither the version nor the one that it was compared with judges now.
+    """
+    active = known.panel.active.version
+    if active == version:
+        return None
+    if active != compared_with:
         raise Overtaken(
-            f"scorecard {active} judges by now, and {version} was compared with {compared['active']}: run "
+            f"scorecard {active} judges by now, and {version} was compared with {compared_with}: run "
             "activate_scorecard again"
         )
-    shadows = tuple(shadow.version for shadow in panel.shadows if shadow.version != version)
-    if active != version:
-        by = (answer.get("responded_by_user") or {}).get("name") or "a person"
-        activation = Activation(
-            active=version,
-            shadows=shadows,
-            owner=context["params"]["owner"],
-            reason=f"{context['params']['reason']} Approved by {by}: {compared['effect']}"[:2000],
-        )
-        policies.activate(bootstrap, activation, datetime.now(UTC))
-    return {"active": version, "shadows": list(shadows)}
+    shadows = tuple(shadow.version for shadow in known.panel.shadows if shadow.version != version)
+    return Activation(active=version, shadows=shadows, owner=owner, reason=reason)
 
 
-def tell(compared: dict[str, Any], activated: dict[str, Any] | None) -> str:
-    """Return what came of it, in a sentence; also in the task's log."""
-    answer = get_current_context()["ti"].xcom_pull(task_ids=ASK)
+def tell(compared: dict[str, Any], activated: dict[str, Any] | None, by: str | None) -> str:
+    """Return what came of it, in a sentence; also in the task's log.
+
+    Args:
+        compared: what :func:`compare` returned.
+        activated: what :func:`activate` returned, None if it was skipped.
+        by: who answered, None if nobody did.
+    """
     version, active = compared["version"], compared["active"]
     if activated is not None:
         said = f"Scorecard {version} judges now, in place of {active}. {compared['effect']}"
-    elif answer.get("responded_by_user"):
-        name = answer["responded_by_user"]["name"]
-        said = f"Rejected by {name}: scorecard {active} goes on judging, nothing changed."
+    elif by:
+        said = f"Rejected by {by}: scorecard {active} goes on judging, nothing changed."
     else:
         said = f"Nobody answered in time: scorecard {active} goes on judging, nothing changed."
     log.info(said)

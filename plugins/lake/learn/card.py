@@ -25,6 +25,10 @@ LEAST_POINTS = 1
 """An order without any sign against it has none and is never held."""
 
 
+NEVER = 1_000_000
+"""Where a band begins that no order may reach: more honest orders than allowed have the highest score that there is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capacity:
     """How many honest orders may be troubled.
@@ -41,7 +45,7 @@ class Capacity:
 def scorecard(
     model: Model, known: Samples, version: str, owner: str, reason: str, based_on: str | None, capacity: Capacity
 ) -> Scorecard:
-    """Return the scorecard of a model.
+    """Return the scorecard of a model; it may be of no use (no line, or a band that begins at ``NEVER``).
 
     Args:
         model: what was learned.
@@ -57,8 +61,8 @@ def scorecard(
     """
     lines = tuple(_lines(model))
     points = score(lines, known)
-    review = max(LEAST_POINTS, round(min(threshold_at(known.fraud, points, capacity.review), 1e6)))
-    block = max(review + 1, round(min(threshold_at(known.fraud, points, capacity.block), 1e6)))
+    review = max(LEAST_POINTS, round(min(threshold_at(known.fraud, points, capacity.review), NEVER)))
+    block = max(review + 1, round(min(threshold_at(known.fraud, points, capacity.block), NEVER)))
     return check(
         Scorecard(
             version=version,
@@ -101,7 +105,7 @@ def _bins(signal: str, cuts: dict[Cut, float]) -> Iterator[Bin]:
         points = round(FACTOR * sum(weight for cut, weight in cuts.items() if _has_crossed(cut, low, high)))
         if points > 0:
             yield Bin(
-                code=_code(signal, low, high),
+                code=bin_code(signal, low, high),
                 low=None if low == -inf else low,
                 high=None if high == inf else high,
                 points=points,
@@ -113,7 +117,7 @@ def _has_crossed(cut: Cut, low: float, high: float) -> bool:
     return low >= cut.at if cut.above else high <= cut.at
 
 
-def _code(signal: str, low: float, high: float) -> str:
+def bin_code(signal: str, low: float, high: float) -> str:
     """Return the bin's name, made of what it is: the same bin has the same name in every version."""
     name = signal.removesuffix("_s").replace("_", "-")
     if low == -inf:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from lake import report
 from lake.learn import pictures
+from lake.learn.card import NEVER
 from lake.learn.metrics import Interval
 from lake.learn.training import Training
 from order_fraud.policy import parse
@@ -26,6 +27,7 @@ def render(training: Training) -> str:
     return environment.get_template("training.html.j2").render(
         training=training,
         card=parse(training.document.encode()),
+        never=NEVER,
         calibration=Markup(pictures.calibration(training.calibration)),  # noqa: S704 - made and escaped there
     )
 

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,7 +20,9 @@ from lake.report.names import TRAIN, safe_run_id
 from lake.report.store import HTML, JSON, OUTCOME, ReportStore
 from lake.settings import from_environment
 from order_fraud.events import Activation
+from order_fraud.policies import Policies
 from order_fraud.policy import parse
+from order_fraud.scorecard import Scorecard
 from scorecards import PANEL
 
 log = logging.getLogger(__name__)
@@ -53,25 +56,44 @@ def learn() -> dict[str, Any]:
 
 
 def put_on_trial() -> dict[str, Any]:
-    """Publish what was learned, and put it on trial beside the scorecard that judges now."""
+    """Publish what was learned, and put it on trial beside the scorecard that judges now.
+
+    Returns:
+        The version, whether it is new, who judges now, which are on trial, and which no longer is, to make room.
+    """
     context = get_current_context()
     bootstrap, result = from_environment().kafka, _stored(str(context["run_id"]))
     scorecard = parse(result.document.encode())
     new = policies.publish(bootstrap, scorecard, result.made_at)
-    panel = policies.read(bootstrap).panel
-    active, shadows = panel.active.version, tuple(shadow.version for shadow in panel.shadows)
+    done = policies.activate(bootstrap, partial(on_trial, scorecard), datetime.now(UTC))
+    shadows = _trials(done.after)
+    gone = [version for version in _trials(done.before) if version not in shadows]
+    for version in gone:
+        log.warning("%s is no longer on trial: %d can be at a time, and it was the oldest", version, MOST_SHADOWS)
+    active = done.after.panel.active.version
+    return {"version": scorecard.version, "published": new, "active": active, "shadows": shadows, "made_room": gone}
+
+
+def on_trial(scorecard: Scorecard, known: Policies) -> Activation | None:
+    """Return the activation that puts a scorecard on trial beside who judges now; None if it is there already.
+
+    If there are as many trials as there can be, the oldest makes room: shadows stand in the order in which they came.
+    """
+    active, shadows = known.panel.active.version, _trials(known)
     if scorecard.version in (active, *shadows):
-        return {"version": scorecard.version, "published": new, "active": active, "shadows": list(shadows)}
-    # The oldest trial makes room: shadows stand in the order in which they came.
-    shadows = (*shadows[-(MOST_SHADOWS - 1) :], scorecard.version)
-    chosen = Activation(
+        return None
+    kept = shadows[-(MOST_SHADOWS - 1) :]
+    instead = "".join(f" in place of {version}" for version in shadows if version not in kept)
+    return Activation(
         active=active,
-        shadows=shadows,
+        shadows=(*kept, scorecard.version),
         owner=scorecard.owner,
-        reason=f"{scorecard.version} goes on trial: {scorecard.reason}"[:2000],
+        reason=f"{scorecard.version} goes on trial{instead}: {scorecard.reason}"[:2000],
     )
-    policies.activate(bootstrap, chosen, datetime.now(UTC))
-    return {"version": scorecard.version, "published": new, "active": active, "shadows": list(shadows)}
+
+
+def _trials(known: Policies) -> list[str]:
+    return [shadow.version for shadow in known.panel.shadows]
 
 
 def publish_report() -> dict[str, Any]:

@@ -4,13 +4,14 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 
 import msgspec
 import numpy as np
 
 from lake.errors import Hopeless
 from lake.learn.archive import Known, order_of
-from lake.learn.card import Capacity, score, scorecard
+from lake.learn.card import NEVER, Capacity, score, scorecard
 from lake.learn.fit import TooFewLabels, fit, log_odds
 from lake.learn.metrics import LOOSE, STRICT, Interval, Reliability, auc, gain, interval, recall_at, reliability
 from lake.learn.samples import Bools, Floats, Samples, samples
@@ -23,7 +24,9 @@ LEARNED_SHARE = 0.8
 
 
 class CannotLearn(Hopeless):
-    """There are too few labels to learn from or to measure with; the message says how many there are."""
+    """What is known does not make a scorecard that would hold anything, or none that can be measured; the message has
+    the numbers and says what to change.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +105,8 @@ def train(
         mature_days: with which they were read.
 
     Raises:
-        CannotLearn: too few frauds or honest orders in the part that is learned from, or none in the other.
+        CannotLearn: too few frauds or honest orders in the part that is learned from, or none in the other; no signal
+            tells them apart; or too many honest orders have the highest score for any to be held.
     """
     fraud = np.array(known.fraud, dtype=np.bool_)
     every = samples((verdict.signals for verdict in known.verdicts), known.fraud)
@@ -127,6 +131,7 @@ def train(
     )
     chance = 1 / (1 + np.exp(-log_odds(tried, after)))
     document = scorecard(whole, every, "unnamed", wish.owner, wish.reason, champion.version, wish.capacity)
+    _refuse_idle(document, every, wish.capacity)
     return Training(
         run_id=run_id,
         made_at=datetime.now(UTC),
@@ -146,6 +151,28 @@ def train(
         calibration=reliability(after.fraud, chance),
         document=encode(named(document, known.as_of)).decode(),
     )
+
+
+def _refuse_idle(document: Scorecard, orders: Samples, capacity: Capacity) -> None:
+    """See that the scorecard can hold an order at all: on trial, one that cannot would only look harmless.
+
+    Raises:
+        CannotLearn: it cannot.
+    """
+    if not document.lines:
+        raise CannotLearn(
+            f"no signal tells the {int(orders.fraud.sum())} frauds among these {len(orders)} orders from the honest "
+            "ones: choose more days, or wait for more word of orders"
+        )
+    if document.bands[0].at >= NEVER:
+        points = _points(document, orders)
+        honest = points[~orders.fraud]
+        share = float((honest == points.max()).mean())
+        raise CannotLearn(
+            f"{share:.2%} of the {len(honest)} honest orders have the highest score that there is, and at most "
+            f"{capacity.review:.2%} may be held: no order would be. Raise `review_percent` to "
+            f"{ceil(share * 1e4) / 100:g} or more, or choose more days"
+        )
 
 
 def named(document: Scorecard, as_of: datetime) -> Scorecard:
