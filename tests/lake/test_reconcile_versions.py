@@ -85,7 +85,7 @@ def test_version_that_nobody_published_is_a_finding_of_its_own_words() -> None:
     assert finding.order_id == row["subject"]
     assert finding.cause == (
         f"Nobody can judge order {row['subject']} again as the stream did: its verdict names scorecard version "
-        "'ghost', and fraud.policies never had such a scorecard."
+        "'ghost', and no such scorecard has landed from fraud.policies."
     )
     assert outcome_of(world, "r").not_reproducible == 1
 
