@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -197,6 +197,16 @@ def test_young_orders_are_neither_good_nor_wrongly_stopped(world: World) -> None
     assert found.unknown > 60
     assert sum(one.orders for one in found.candidate.wrong) < sum(one.orders for one in found.candidate.unknown)
     assert "not known yet" in check(render(found))
+
+
+def test_order_of_the_future_makes_nothing_else_look_old() -> None:
+    incoming = full_traffic()
+    far = order("far-1", "far", datetime(2099, 12, 31, tzinfo=UTC))
+    expected = tried(World().stream(incoming), Judge(BIG), mature_days=60)
+    found = tried(World().stream([*incoming, far]), Judge(BIG), mature_days=60)
+    assert found.as_of == expected.as_of == max(event.time for event in incoming)
+    assert (found.orders, found.unknown, found.good) == (expected.orders, expected.unknown, expected.good)
+    assert found.unknown > 0
 
 
 def test_pieces_that_never_fired_are_zombies(big: Outcome) -> None:

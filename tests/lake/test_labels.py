@@ -15,6 +15,7 @@ from tests.lake.reconcile_world import START, World, feedback, full_traffic, ord
 from tests.lake.test_reconcile_lake import land
 
 DAY = timedelta(days=1)
+FAR = datetime(2099, 12, 31, tzinfo=UTC)
 
 
 def known(world: World, as_of: datetime, mature_days: int = 60) -> dict[str, tuple[str, datetime | None]]:
@@ -72,6 +73,16 @@ def test_word_that_came_twice_is_one_row() -> None:
     (row,) = labels.words(world.archive(CUSTOMER_EVENTS.name, labels.COLUMNS)).iter_rows(named=True)
     assert (row["order_id"], row["customer_id"], row["label"], row["source"]) == ("c-1", "c", "fraud", "FraudConfirmed")
     assert (row["event_id"], row["known_at"], row["by"]) == ("fraud-confirmed/c-1", START + DAY, "ann")
+
+
+def test_event_of_the_future_is_no_word_and_moves_no_moment() -> None:
+    """The stream refuses it, so nobody has heard of it."""
+    bought = order("c-1", "c", START)
+    world = World().stream([bought, feedback(FraudConfirmed, bought, FAR), order("c-2", "c", FAR)])
+    records = world.archive(CUSTOMER_EVENTS.name, labels.COLUMNS)
+    assert labels.words(records).is_empty()
+    assert labels.latest(records) == START
+    assert labels.latest(World().archive(CUSTOMER_EVENTS.name, labels.COLUMNS)) is None
 
 
 def test_what_makes_no_sense_is_refused() -> None:

@@ -100,12 +100,9 @@ def backtest(trial: Trial, archive: Archive, panels: Panels, run_id: str, snapsh
 
 
 def _labelled(judged: pl.DataFrame, archive: Archive, mature_days: int) -> tuple[pl.DataFrame, datetime]:
-    """Add what is known of each order, and return it with the moment whose knowledge counts.
-
-    That moment is the latest event time that has landed, not now: the same snapshots give the same report for ever.
-    """
+    """Add what is known of each order, and return it with the moment whose knowledge counts."""
     incoming = archive(CUSTOMER_EVENTS.name, labels.COLUMNS)
-    as_of = incoming["time"].max()
-    assert isinstance(as_of, datetime)  # noqa: S101 - for the type checker: an order was judged, so one has landed
+    as_of = labels.latest(incoming)
+    assert as_of is not None  # noqa: S101 - for the type checker: an order was judged, so one has landed
     known = labels.labels(judged.select("order_id", "time"), labels.words(incoming), as_of, mature_days)
     return judged.join(known.select("order_id", "label"), on="order_id", how="left", maintain_order="left"), as_of
