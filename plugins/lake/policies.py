@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
+import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from lake.errors import Hopeless
 from lake.landing import broker
 from lake.landing.broker import Bounds, TopicUnusable
+from lake.masking import Masker
 from order_fraud import policies
-from order_fraud.events import MAX_POLICY_BYTES, Activation
+from order_fraud.events import MAX_POLICY_BYTES, Activation, PolicyPublished, encode
 from order_fraud.policies import Policies, PolicyEvent, Refused
 from order_fraud.policy import check
 from order_fraud.scorecard import Scorecard
@@ -29,6 +31,7 @@ TRANSACTIONAL_ID = "policy-publisher"
 TIMEOUT_S = 30.0
 _NO_LEADER = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REPLICA_NOT_AVAILABLE)
 CHUNK_S = 0.1
+_ANY_MASK = Masker("whatever the key, tokens are of one length")
 
 
 class PolicyRefused(Hopeless):
@@ -97,17 +100,29 @@ def _new(known: Policies, event: PolicyEvent) -> Iterator[PolicyEvent]:
     Raises:
         PolicyRefused: readers would refuse it.
     """
-    key, value = policies.record(event)
-    if len(value) > MAX_POLICY_BYTES:
-        raise PolicyRefused(
-            f"version {event.subject!r} is {len(value)} bytes as a record, more than {MAX_POLICY_BYTES}: are there "
-            "list entries that have ended?"
-        )
+    refuse_too_long(event)
     try:
-        if known.apply(policies.receive(key, value)) != known:
+        if known.apply(policies.receive(*policies.record(event))) != known:
             yield event
     except Refused as error:
         raise PolicyRefused(str(error)) from error
+
+
+def refuse_too_long(event: PolicyEvent) -> None:
+    """Refuse what either half could not read: the record as it is written, or as it lands, with its ips masked.
+
+    Raises:
+        PolicyRefused: the longer of the two exceeds ``MAX_POLICY_BYTES``.
+    """
+    written = landed = len(encode(event))
+    if isinstance(event, PolicyPublished):
+        landed = len(encode(msgspec.structs.replace(event, data=_ANY_MASK.scorecard(event.data))))
+    if max(written, landed) > MAX_POLICY_BYTES:
+        masked = f", and {landed} once each ip on its lists is masked for the lake" if landed != written else ""
+        raise PolicyRefused(
+            f"version {event.subject!r} is {written} bytes as a record{masked}; more than {MAX_POLICY_BYTES} cannot be "
+            "read: leave out list entries that have ended, or shorten their reasons"
+        )
 
 
 def _write(bootstrap: str, wanted: Callable[[Policies], Iterator[PolicyEvent]]) -> list[PolicyEvent]:
