@@ -116,6 +116,24 @@ def test_missing_and_repeated_verdicts_are_told_apart() -> None:
     assert (found.orders, found.proof.verdicts) == (48, 48)
 
 
+@pytest.mark.parametrize(("one", "other"), [("t1", "t2"), ("t2", "t1")])
+def test_order_that_was_judged_twice_counts_once_and_by_its_first(one: str, other: str) -> None:
+    """The stream knows a repeat within one customer only. On either partition the first by time may lie."""
+    first, second = order("twice", one, START, 30_000), order("twice", other, START + timedelta(hours=1), 100)
+    word = feedback(FraudConfirmed, first, START + timedelta(days=9))
+    world = World().stream([*full_traffic(), second, first, word])
+    found = tried(world, Judge(BIG))
+    once = tried(World().stream([*full_traffic(), first, word]), Judge(BIG))
+    assert (found.orders, found.proof.verdicts) == (49, 50)
+    assert (found.money, found.fraud, found.changes, found.moves) == (once.money, once.fraud, once.changes, once.moves)
+    assert (found.active, found.candidate) == (once.active, once.candidate)
+    itself = tried(world, PANEL.active).proof
+    assert itself.live == itself.refolded.sha256 == itself.candidate.sha256
+    assert itself.refolded.differs == itself.candidate.differs == []
+    world.topics["fraud.verdicts"].remove(next(v for v in world.topics["fraud.verdicts"] if v["subject"] == "twice"))
+    assert tried(world, PANEL.active).proof.refolded.differs == ["twice"], "one of its two verdicts is gone"
+
+
 def test_versions_that_changed_on_the_way_come_out_each_by_its_own() -> None:
     world = mixed()
     found = tried(world, read_panels(world.archive, PANEL).known.panel.active)
