@@ -232,3 +232,9 @@ def test_score_is_the_sum_of_the_reasons_and_decides_alone(found: dict[str, floa
     assert len({reason.code for reason in judgement.reasons}) == len(judgement.reasons)
     assert PANEL.active(order(dict(reversed(found.items()))), NOON_MS) == judgement
     assert isinstance(judgement, Judgement)
+
+
+def test_the_scorecard_that_comes_with_the_code_lists_no_ip() -> None:
+    """The stream would judge raw ips by it, and the lake masked ones by the same raw list."""
+    judges = (PANEL.active, *PANEL.shadows)
+    assert [entry.code for judge in judges for entry in judge.scorecard.lists if entry.entity == "ip"] == []
