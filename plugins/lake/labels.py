@@ -2,7 +2,8 @@
 
 The table has a row per word that came in (fraud confirmed, cleared, charged back). What an order *is* follows from it
 for any moment: the last word that was known by then counts; without any, an order is good only when it is old enough
-that a chargeback would have come. Training and back-tests on a past day must not know what came in later.
+that a chargeback would have come. Training and back-tests on a past day must not know what came in later. They read the
+words from the archived topic; the table is for people, and decision 0081 has the SQL that gives what orders are.
 """
 
 from collections.abc import Mapping
