@@ -112,7 +112,7 @@ def test_a_scorecard_is_learned_tried_rejected_forgotten_and_approved(
     (landed,), _ = airflow.run("land_events")
     assert landed["state"] == "success"
 
-    # `dag.test` leaves the params of a run on the DAG object: the next run of this process says again what it leaves empty.
+    # `dag.test` leaves the params of a run on the DAG object: the next run of this process names what it leaves empty.
     few_days, all_days = {"mature_days": 20, "to_day": "2015-01-10"}, {"mature_days": 20, "to_day": None}
     (few, learned, again), log = airflow.run("train_scorecard", few_days, all_days, all_days)
     assert (few["state"], few["tasks"]["learn"]["try"]) == ("failed", 1)
