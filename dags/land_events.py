@@ -10,13 +10,13 @@ from order_fraud.topics import ARCHIVED, CUSTOMER_EVENTS
 DOC = """
 ### Kafka topics into the lake
 
-First the end of every topic is marked, effects before their causes (deliveries, then verdicts, then what led to them),
-so that no verdict lands without its order, however busy the topics are. Then one task per topic reads everything
-committed since the last run, up to its mark, and appends it to the Iceberg table `kafka.<topic>` together with the
-offsets reached: **one commit, so running it twice changes nothing** and a crash leaves nothing half done. Ip addresses
-are masked, those on the lists of scorecards too. A record that is no event is set aside in `quarantine.<topic>` with
-topic, partition, offset and reason. At last `fraud_labels` brings the table `fraud.labels` up to date: which orders
-were confirmed as fraud, charged back or cleared, and since when that is known.
+First the end of every topic is marked, effects before their causes (deliveries, then verdicts, then what led to them,
+the scorecards last), so that no verdict lands without its order or its scorecard, however busy the topics are. Then
+one task per topic reads everything committed since the last run, up to its mark, and appends it to the Iceberg table
+`kafka.<topic>` together with the offsets reached: **one commit, so running it twice changes nothing** and a crash
+leaves nothing half done. Ip addresses are masked, those on the lists of scorecards too. A record that is no event is
+set aside in `quarantine.<topic>` with topic, partition, offset and reason. At last `fraud_labels` brings the table
+`fraud.labels` up to date: which orders were confirmed as fraud, charged back or cleared, and since when that is known.
 
 Start it by hand, or `POST /api/v2/dags/land_events/dagRuns`. Each task returns the rows it landed (tab *XCom*).
 

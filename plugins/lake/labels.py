@@ -2,7 +2,8 @@
 
 The table has a row per word that came in (fraud confirmed, cleared, charged back). What an order *is* follows from it
 for any moment: the last word that was known by then counts; without any, an order is good only when it is old enough
-that a chargeback would have come. Training and back-tests on a past day must not know what came in later.
+that a chargeback would have come. Training and back-tests on a past day must not know what came in later. They read the
+words from the archived topic; the table is for people, and decision 0081 has the SQL that gives what orders are.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import In
 
 from lake import tables
+from lake.ahead import not_dated_ahead
 from lake.landing.progress import RUN_ID, Landed, committing, retrying_conflicts
 from order_fraud.events import ChargebackOpened, FraudCleared, FraudConfirmed
 from order_fraud.topics import CUSTOMER_EVENTS
@@ -29,12 +31,15 @@ WORDS: Mapping[str, str] = MappingProxyType(
 """What each kind of word says of its order."""
 
 _DATA = pl.Struct({"data": pl.Struct({"order_id": pl.String(), "customer_id": pl.String(), "by": pl.String()})})
-COLUMNS = ("partition", "offset", "type", "event_id", "time", "day", "value")
+COLUMNS = ("partition", "offset", "timestamp", "type", "event_id", "time", "day", "value")
 
 
 def words(customer_events: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of the table from archived records of customer.events; the same event twice is one row."""
-    said = customer_events.filter(pl.col("type").is_in(list(WORDS)))
+    """Return the rows of the table from archived records of customer.events; the same event twice is one row.
+
+    Words dated ahead of their records are none: the stream has refused them.
+    """
+    said = not_dated_ahead(customer_events.filter(pl.col("type").is_in(list(WORDS))))
     data = pl.col("value").str.json_decode(_DATA).struct.field("data").struct.unnest()
     return (
         said.select(pl.exclude("value"), data)
@@ -54,6 +59,16 @@ def words(customer_events: pl.DataFrame) -> pl.DataFrame:
         )
         .sort("known_at", "partition", "offset")
     )
+
+
+def latest(customer_events: pl.DataFrame) -> datetime | None:
+    """Return the latest time of an event that has landed and that the stream has not refused as dated ahead.
+
+    It is the moment whose knowledge counts, instead of now: the same snapshots give the same labels for ever.
+    """
+    found = not_dated_ahead(customer_events)["time"].max()
+    assert found is None or isinstance(found, datetime)  # noqa: S101 - for the type checker: polars says any literal
+    return found
 
 
 def labels(orders: pl.DataFrame, said: pl.DataFrame, as_of: datetime, mature_days: int = MATURE_DAYS) -> pl.DataFrame:

@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from lake.errors import Hopeless
 from lake.landing import broker
 from lake.landing.broker import Bounds, TopicUnusable
+from lake.masking import Masker
 from order_fraud import policies
 from order_fraud.codes import clashes
-from order_fraud.events import MAX_POLICY_BYTES, Activation, PolicyPublished
+from order_fraud.events import MAX_POLICY_BYTES, Activation, PolicyPublished, encode
 from order_fraud.policies import Policies, PolicyEvent, Refused
 from order_fraud.policy import check
 from order_fraud.scorecard import Scorecard
@@ -46,6 +48,7 @@ _PASSING = (
     KafkaError.UNKNOWN_LEADER_EPOCH,
 )
 CHUNK_S = 0.1
+_ANY_MASK = Masker("whatever the key, tokens are of one length")
 
 
 Choice = Callable[[Policies], Activation | None]
@@ -142,14 +145,9 @@ def _new(known: Policies, event: PolicyEvent) -> Iterator[PolicyEvent]:
     Raises:
         PolicyRefused: readers would refuse it, or misread its reasons.
     """
-    key, value = policies.record(event)
-    if len(value) > MAX_POLICY_BYTES:
-        raise PolicyRefused(
-            f"version {event.subject!r} is {len(value)} bytes as a record, more than {MAX_POLICY_BYTES}: are there "
-            "list entries that have ended?"
-        )
+    refuse_too_long(event)
     try:
-        changes = known.apply(policies.receive(key, value)) != known
+        changes = known.apply(policies.receive(*policies.record(event))) != known
     except Refused as error:
         raise PolicyRefused(str(error)) from error
     if not changes:
@@ -159,6 +157,23 @@ def _new(known: Policies, event: PolicyEvent) -> Iterator[PolicyEvent]:
     if isinstance(event, PolicyPublished) and (wrong := list(clashes(event.data, known.scorecards.values()))):
         raise PolicyRefused("\n".join(wrong))
     yield event
+
+
+def refuse_too_long(event: PolicyEvent) -> None:
+    """Refuse what either half could not read: the record as it is written, or as it lands, with its ips masked.
+
+    Raises:
+        PolicyRefused: the longer of the two exceeds ``MAX_POLICY_BYTES``.
+    """
+    written = landed = len(encode(event))
+    if isinstance(event, PolicyPublished):
+        landed = len(encode(msgspec.structs.replace(event, data=_ANY_MASK.scorecard(event.data))))
+    if max(written, landed) > MAX_POLICY_BYTES:
+        masked = f", and {landed} once each ip on its lists is masked for the lake" if landed != written else ""
+        raise PolicyRefused(
+            f"version {event.subject!r} is {written} bytes as a record{masked}; more than {MAX_POLICY_BYTES} cannot be "
+            "read: leave out list entries that have ended, or shorten their reasons"
+        )
 
 
 def _write(bootstrap: str, wanted: Callable[[Policies], Iterator[PolicyEvent]]) -> Written:

@@ -141,7 +141,7 @@ LABELS = _namespace_table(
     _schema(
         ("order_id", TEXT, "of the order that the word is about; it need not have landed yet"),
         ("customer_id", TEXT, "its customer"),
-        ("label", TEXT, "fraud or honest, as this word says; the last word on an order counts"),
+        ("label", TEXT, "fraud or honest, as this word says; what an order is, SQL in decision 0081 gives"),
         ("source", TEXT, "event type: FraudConfirmed, FraudCleared, ChargebackOpened"),
         ("event_id", TEXT, "deterministic id of the event"),
         ("known_at", TIME, "business time of the event: nobody could know before"),

@@ -12,7 +12,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Literal
 
-from order_fraud.events import Activation, BadEvent, PolicyActivated, PolicyPublished, Verdict, decode, encode
+from order_fraud.events import Activation, BadEvent, PolicyActivated, PolicyPublished, decode, encode
 from order_fraud.judge import Judge, Panel
 from order_fraud.policy import BadScorecard, check
 from order_fraud.scorecard import Scorecard
@@ -144,14 +144,6 @@ class Policies:
         now = {judge.version: judge for judge in (self.panel.active, *self.panel.shadows)}
         judges = [now.get(version) or Judge(self.scorecards[version]) for version in versions]
         return Panel(judges[0], tuple(judges[1:]))
-
-    def panel_of(self, verdict: Verdict) -> Panel:
-        """Return the panel that a verdict names, to judge its order again.
-
-        Raises:
-            Refused: a version that it names is not known.
-        """
-        return self.bench(verdict.scorecard_version, tuple(shadow.scorecard_version for shadow in verdict.shadows))
 
 
 def initial(bundled: Panel) -> Policies:

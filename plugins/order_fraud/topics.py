@@ -291,6 +291,7 @@ TOPICS: tuple[Topic, ...] = (
 )
 
 ARCHIVED: tuple[Topic, ...] = (
+    FRAUD_POLICIES,
     CUSTOMER_EVENTS,
     RELAY_BY_DEVICE,
     RELAY_BY_IP,
@@ -299,6 +300,6 @@ ARCHIVED: tuple[Topic, ...] = (
     RELAY_BY_ADDRESS,
     FRAUD_VERDICTS,
     DELIVERY_EVENTS,
-    FRAUD_POLICIES,
 )
-"""The topics that land_events copies into the lake, causes before their effects."""
+"""The topics that land_events copies into the lake, causes before their effects. A scorecard is a cause of
+verdicts, and nothing that is archived is a cause of it."""

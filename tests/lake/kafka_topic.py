@@ -63,11 +63,11 @@ class Tape:
             return
         raise AssertionError(f"{self.topic.name} cannot be made again")
 
-    def send(self, *values: bytes | None, partition: int = 0, key: bytes | None = b"k") -> None:
-        """Put records on one partition."""
+    def send(self, *values: bytes | None, partition: int = 0, key: bytes | None = b"k", timestamp: int = 0) -> None:
+        """Put records on one partition; a time stamp of 0 is now."""
         producer = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 5})
         for value in values:
-            producer.produce(self.topic.name, value=value, key=key, partition=partition)
+            producer.produce(self.topic.name, value=value, key=key, partition=partition, timestamp=timestamp)
         assert producer.flush(30) == 0
 
     def send_orders(self, first: int, count: int) -> None:

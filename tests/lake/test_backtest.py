@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -116,6 +116,24 @@ def test_missing_and_repeated_verdicts_are_told_apart() -> None:
     assert (found.orders, found.proof.verdicts) == (48, 48)
 
 
+@pytest.mark.parametrize(("one", "other"), [("t1", "t2"), ("t2", "t1")])
+def test_order_that_was_judged_twice_counts_once_and_by_its_first(one: str, other: str) -> None:
+    """The stream knows a repeat within one customer only. On either partition the first by time may lie."""
+    first, second = order("twice", one, START, 30_000), order("twice", other, START + timedelta(hours=1), 100)
+    word = feedback(FraudConfirmed, first, START + timedelta(days=9))
+    world = World().stream([*full_traffic(), second, first, word])
+    found = tried(world, Judge(BIG))
+    once = tried(World().stream([*full_traffic(), first, word]), Judge(BIG))
+    assert (found.orders, found.proof.verdicts) == (49, 50)
+    assert (found.money, found.fraud, found.changes, found.moves) == (once.money, once.fraud, once.changes, once.moves)
+    assert (found.active, found.candidate) == (once.active, once.candidate)
+    itself = tried(world, PANEL.active).proof
+    assert itself.live == itself.refolded.sha256 == itself.candidate.sha256
+    assert itself.refolded.differs == itself.candidate.differs == []
+    world.topics["fraud.verdicts"].remove(next(v for v in world.topics["fraud.verdicts"] if v["subject"] == "twice"))
+    assert tried(world, PANEL.active).proof.refolded.differs == ["twice"], "one of its two verdicts is gone"
+
+
 def test_versions_that_changed_on_the_way_come_out_each_by_its_own() -> None:
     world = mixed()
     found = tried(world, read_panels(world.archive, PANEL).known.panel.active)
@@ -197,6 +215,16 @@ def test_young_orders_are_neither_good_nor_wrongly_stopped(world: World) -> None
     assert found.unknown > 60
     assert sum(one.orders for one in found.candidate.wrong) < sum(one.orders for one in found.candidate.unknown)
     assert "not known yet" in check(render(found))
+
+
+def test_order_of_the_future_makes_nothing_else_look_old() -> None:
+    incoming = full_traffic()
+    far = order("far-1", "far", datetime(2099, 12, 31, tzinfo=UTC))
+    expected = tried(World().stream(incoming), Judge(BIG), mature_days=60)
+    found = tried(World().stream([*incoming, far]), Judge(BIG), mature_days=60)
+    assert found.as_of == expected.as_of == max(event.time for event in incoming)
+    assert (found.orders, found.unknown, found.good) == (expected.orders, expected.unknown, expected.good)
+    assert found.unknown > 0
 
 
 def test_pieces_that_never_fired_are_zombies(big: Outcome) -> None:

@@ -1,5 +1,6 @@
 """What was known of each order at which moment."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,11 +11,14 @@ from pyiceberg.catalog import Catalog, load_catalog
 
 from lake import labels
 from order_fraud.events import ChargebackOpened, FraudCleared, FraudConfirmed
-from order_fraud.topics import CUSTOMER_EVENTS
+from order_fraud.topics import CUSTOMER_EVENTS, FRAUD_VERDICTS
+from tests.lake.conftest import ROOT
 from tests.lake.reconcile_world import START, World, feedback, full_traffic, order, sign_up
 from tests.lake.test_reconcile_lake import land
 
 DAY = timedelta(days=1)
+FAR = datetime(2099, 12, 31, tzinfo=UTC)
+DECISION = ROOT / "docs" / "decisions" / "0081-feedback-is-said-by-order.md"
 
 
 def known(world: World, as_of: datetime, mature_days: int = 60) -> dict[str, tuple[str, datetime | None]]:
@@ -72,6 +76,36 @@ def test_word_that_came_twice_is_one_row() -> None:
     (row,) = labels.words(world.archive(CUSTOMER_EVENTS.name, labels.COLUMNS)).iter_rows(named=True)
     assert (row["order_id"], row["customer_id"], row["label"], row["source"]) == ("c-1", "c", "fraud", "FraudConfirmed")
     assert (row["event_id"], row["known_at"], row["by"]) == ("fraud-confirmed/c-1", START + DAY, "ann")
+
+
+def test_event_of_the_future_is_no_word_and_moves_no_moment() -> None:
+    """The stream refuses it, so nobody has heard of it."""
+    bought = order("c-1", "c", START)
+    world = World().stream([bought, feedback(FraudConfirmed, bought, FAR), order("c-2", "c", FAR)])
+    records = world.archive(CUSTOMER_EVENTS.name, labels.COLUMNS)
+    assert labels.words(records).is_empty()
+    assert labels.latest(records) == START
+    assert labels.latest(World().archive(CUSTOMER_EVENTS.name, labels.COLUMNS)) is None
+
+
+def test_sql_of_the_decision_gives_people_the_labels_of_training_and_back_test() -> None:
+    young = order("young-1", "young", START + 61 * DAY)
+    twice = order("young-1", "other", START)  # judged twice: the first by time is the order
+    charged, cleared = (order(f"c{n}-9", f"c{n}", START + 60 * DAY) for n in (1, 2))
+    said = [feedback(ChargebackOpened, charged, START + 61 * DAY), feedback(FraudConfirmed, cleared, START + 61 * DAY)]
+    said += [feedback(FraudCleared, cleared, START + 61 * DAY), feedback(ChargebackOpened, young, FAR)]
+    world = World().stream([*full_traffic(), young, twice, charged, cleared, *said, order("far-1", "far", FAR)])
+    records = world.archive(CUSTOMER_EVENTS.name, ("subject", *labels.COLUMNS))
+    verdicts = world.archive(FRAUD_VERDICTS.name, ("subject", "time"))
+    (sql,) = re.findall(r"```sql\n(.*?)```", DECISION.read_text(), re.DOTALL)
+    context = pl.SQLContext(customer_events=records, fraud_verdicts=verdicts, labels=labels.words(records), eager=True)
+    found = context.execute(sql.replace("kafka.", "").replace("fraud.", ""))
+    orders = verdicts.group_by(pl.col("subject").alias("order_id")).agg(pl.col("time").min())
+    as_of = labels.latest(records)
+    assert as_of == START + 61 * DAY
+    expected = labels.labels(orders, labels.words(records), as_of).select("order_id", "label")
+    assert found.sort("order_id").equals(expected.sort("order_id"))
+    assert set(found["label"]) == {"fraud", "good", "unknown"}
 
 
 def test_what_makes_no_sense_is_refused() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import httpx
 import pytest
 from confluent_kafka import Producer
 
+from lake import tasks
+from lake.landing import broker
 from lake.landing.broker import ends
 from lake.landing.flows import load_all
 from order_fraud import topics
@@ -101,6 +104,21 @@ def test_land_events_lands_every_topic_and_then_nothing_more(airflow: Airflow, s
     assert returned["customer_events"]["rows"] == before + 20
     assert returned["fraud_labels"]["table"] == "fraud.labels"
     assert {found["returned"]["rows"] for task, found in again["tasks"].items() if task != "mark_ends"} == {0}
+
+
+def test_ends_are_marked_from_the_last_effect_back_to_the_scorecards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were the scorecards marked first, a version published right after that would land after its verdicts."""
+    asked: list[topics.Topic] = []
+
+    def answer(_: str, wanted: Iterable[topics.Topic]) -> dict[str, dict[int, int]]:
+        asked.extend(wanted)
+        return {topic.name: {0: 7} for topic in asked}
+
+    monkeypatch.setenv("COUNTERSIGN_CATALOG", "sqlite://")
+    monkeypatch.setattr(broker, "ends", answer)
+    assert tasks.mark_ends().keys() == {topic.name for topic in topics.ARCHIVED}
+    assert asked[:2] == [topics.DELIVERY_EVENTS, topics.FRAUD_VERDICTS]
+    assert asked[-2:] == [topics.CUSTOMER_EVENTS, topics.FRAUD_POLICIES]
 
 
 def test_land_sources_reads_connections_variable_and_form(airflow: Airflow, stack: dict[str, str]) -> None:

@@ -11,12 +11,15 @@ from time import monotonic, sleep
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
+from confluent_kafka import TopicPartition
 from pyiceberg.catalog import Catalog
 
 from lake import tables
+from lake.ahead import not_dated_ahead
 from lake.landing import kafka
-from lake.landing.broker import TopicUnusable, ends
+from lake.landing.broker import TopicUnusable, ends, reader
 from lake.landing.kafka import OffsetGap, land_topic
 from lake.landing.progress import OFFSET, Conflict, Landed, ProgressLost, latest
 from lake.masking import Masker
@@ -31,6 +34,7 @@ from order_fraud.events import (
     decode,
     encode,
 )
+from order_fraud.relay import ROUTE, Unusable, receive
 from order_fraud.scorecard import ListEntry
 from scorecards import SCORECARD
 from tests.lake.kafka_topic import Tape, order
@@ -80,6 +84,22 @@ def test_rows_say_what_the_records_said_and_ips_are_masked(lake: Catalog, tape: 
     assert landed.data.ip == Masker(KEY)("10.1.2.3")
     assert "10.1.2.3" not in row["value"]
     assert encode(landed).decode() == row["value"], "the value is not canonical"
+
+
+def test_record_without_a_time_stamp_is_dated_ahead_in_the_archive_as_in_the_stream(lake: Catalog, tape: Tape) -> None:
+    """Kafka's word for none is -1 ms; the client gives it out as a time stamp like any other."""
+    tape.send(encode(order(1)), key=b"1", timestamp=-1)
+    with reader(tape.bootstrap) as consumer:
+        consumer.assign([TopicPartition(tape.topic.name, 0, 0)])
+        (message,) = consumer.consume(1, 30)
+    kind, stamp = message.timestamp()
+    assert (bool(kind), stamp) == (True, -1)
+    with pytest.raises(Unusable, match="more than a day after its record"):
+        receive(ROUTE[0], message.key(), message.value(), stamp)
+    assert land(lake, tape).rows == 1
+    assert [row["timestamp"].timestamp() for row in rows(lake, tape)] == [-0.001]
+    archived = lake.load_table(tables.records(tape.topic).identifier).scan().to_arrow()
+    assert not_dated_ahead(pl.DataFrame(pl.from_arrow(archived))).is_empty()
 
 
 def test_key_that_is_an_ip_is_masked(lake: Catalog, stack: dict[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Training from an archive: what is read, what is refused, what the report says."""
 
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 
 import msgspec
@@ -15,10 +15,11 @@ from lake.learn.training import CannotLearn, Training, Wish, train
 from order_fraud.events import ChargebackOpened, FraudCleared, NewCustomer, NewOrder
 from order_fraud.judge import Judge
 from order_fraud.policy import parse
+from order_fraud.topics import CUSTOMER_EVENTS
 from producers import book as books
 from producers import patterns
 from scorecards import PANEL
-from tests.lake.reconcile_world import World, feedback
+from tests.lake.reconcile_world import World, feedback, order
 from tests.lake.test_report import check
 
 WISH = Wish(owner="ann", reason="a <test>", capacity=Capacity())
@@ -57,6 +58,16 @@ def test_only_orders_old_enough_are_read_in_their_order_with_their_label() -> No
     assert len(cleared) == 2
     for verdict, fraud in zip(found.verdicts, found.fraud, strict=True):
         assert fraud == (verdict.order_id in charged - cleared)
+
+
+def test_order_of_the_future_makes_no_other_one_mature() -> None:
+    expected = read()
+    far = order("far-1", "far", datetime(2099, 12, 31, tzinfo=UTC))
+    spoilt = World({**world().topics, CUSTOMER_EVENTS.name: list(world().topics[CUSTOMER_EVENTS.name])})
+    spoilt.append(CUSTOMER_EVENTS.name, "far", far)
+    found = known(spoilt.archive, None, None, MATURE)
+    assert (found.as_of, found.young) == (expected.as_of, expected.young)
+    assert found.fraud == expected.fraud
 
 
 def test_days_are_bounds_of_the_orders() -> None:

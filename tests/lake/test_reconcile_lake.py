@@ -24,7 +24,7 @@ from lake.reconcile.scope import GRACE, Scope
 from lake.reconcile.summary import figures, summarize
 from order_fraud.topics import ARCHIVED
 from scorecards import PANEL
-from tests.lake.reconcile_world import START, World, calm, outcome_of
+from tests.lake.reconcile_world import START, World, calm, order, outcome_of, traffic
 
 EVER = (date(2000, 1, 1), date(2100, 1, 1))
 
@@ -78,6 +78,19 @@ def test_lake_gives_the_facts_that_landed(catalog: Catalog) -> None:
     assert figures(parity).pending == 0
 
 
+def test_order_dated_ahead_is_found_and_counts_for_no_day_of_a_back_test(catalog: Catalog) -> None:
+    far = order("far-1", "far", datetime(2099, 12, 31, tzinfo=UTC), 700)
+    made = [*traffic(), far]
+    land(catalog, World().stream(made).sell(made))
+    lake = Lake(catalog)
+    assert lake.days() == (START.date(), date(2099, 12, 31)), "reconciled by default, too"
+    assert lake.judged_days() == (START.date(), max(event.time.date() for event in traffic()))
+    scope = Scope(lake.facts(), compare(lake.archive, PANEL, *EVER), *EVER, lake.settled, {})
+    (one,) = (one.finding for one in match(scope) if one.finding.order_id == "far-1")
+    assert one.kind == "verdict-missing"
+    assert "was refused (order/far-1 is dated 2099-12-31T00:00:00+00:00, more than a day after its record" in one.cause
+
+
 def test_rows_that_land_later_are_not_seen(catalog: Catalog) -> None:
     land(catalog, calm())
     lake = Lake(catalog)
@@ -94,6 +107,8 @@ def test_empty_lake_says_what_to_run(catalog: Catalog) -> None:
     assert lake.facts().streamed.is_empty()
     with pytest.raises(NothingLanded, match="run land_events and land_sources first"):
         lake.days()
+    with pytest.raises(NothingLanded, match="no order has landed yet: run land_events first"):
+        lake.judged_days()
 
 
 def test_rows_in_quarantine_name_their_order(catalog: Catalog) -> None:

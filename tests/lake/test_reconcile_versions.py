@@ -1,5 +1,6 @@
 """Each order is judged again by the scorecards that its verdict names, whatever judges now."""
 
+from bisect import bisect_left
 from datetime import date, timedelta
 from typing import Any
 
@@ -7,10 +8,12 @@ import msgspec
 import pytest
 
 from lake.masking import Masker
+from lake.policies import PolicyRefused, refuse_too_long
 from lake.reconcile.match import match
 from lake.reconcile.parity import compare, read_panels
 from order_fraud import events
 from order_fraud.judge import Judge, Panel
+from order_fraud.policies import Refused, publication, receive, record
 from order_fraud.scorecard import Band, ListEntry, Scorecard
 from scorecards import PANEL, SCORECARD
 from tests.lake.reconcile_world import START, World, edit, full_traffic, order, outcome_of, sign_up
@@ -85,7 +88,7 @@ def test_version_that_nobody_published_is_a_finding_of_its_own_words() -> None:
     assert finding.order_id == row["subject"]
     assert finding.cause == (
         f"Nobody can judge order {row['subject']} again as the stream did: its verdict names scorecard version "
-        "'ghost', and fraud.policies never had such a scorecard."
+        "'ghost', and no such scorecard has landed from fraud.policies."
     )
     assert outcome_of(world, "r").not_reproducible == 1
 
@@ -132,6 +135,36 @@ def test_masked_orders_meet_masked_lists(effect: str) -> None:
             row["key"] = row["key"].replace("10.0.0.9", mask("10.0.0.9"))
     parity = compare(archived.archive, PANEL, *EVER)
     assert (parity.verdicts, parity.verdicts_equal, parity.disagreements) == (1, 1, ())
+
+
+def listing(ips: int) -> Scorecard:
+    """A scorecard that blocks so many ips, each shorter than its token."""
+    entries = tuple(
+        ListEntry(code=f"b{n}", effect="block", entity="ip", value=f"10.{n >> 8}.0.{n & 255}", reason="bot", owner="x")
+        for n in range(ips)
+    )
+    return msgspec.structs.replace(SCORECARD, version="long", lists=entries)
+
+
+def test_the_longest_list_of_ips_that_is_published_can_be_read_in_the_lake() -> None:
+    """One entry more, and the stream could judge by it, but nobody could judge again."""
+
+    def refused(ips: int) -> bool:
+        try:
+            refuse_too_long(publication(listing(ips), START))
+        except PolicyRefused:
+            return True
+        return False
+
+    longest = bisect_left(range(20_000), True, key=refused) - 1
+    mask, world = Masker("a masking key for tests"), World()
+    world.publish(mask.scorecard(listing(longest)))
+    assert "long" in read_panels(world.archive, PANEL).known.scorecards
+    assert receive(*record(publication(listing(longest + 1), START))), "the stream would take it"
+    with pytest.raises(Refused, match="bytes, more than"):
+        receive(*record(publication(mask.scorecard(listing(longest + 1)), START)))
+    with pytest.raises(PolicyRefused, match=r"'long' is \d+ bytes as a record, and \d+ once each ip .* shorten their"):
+        refuse_too_long(publication(listing(longest + 1), START))
 
 
 def test_lost_word_of_a_fraud_is_told_and_blames_no_order() -> None:

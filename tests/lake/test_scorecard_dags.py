@@ -6,7 +6,7 @@ that nobody answered.
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from producers import book as books
 from producers import patterns
 from scorecards import HAND_SET
 from tests.lake.conftest import ROOT, running_stack
-from tests.lake.reconcile_world import START, World, feedback
+from tests.lake.reconcile_world import START, World, feedback, order
 from tests.lake.test_backtest_dag import play
 from tests.lake.test_landing_dags import RUN, Airflow
 
@@ -99,7 +99,8 @@ def seeded() -> World:
         for event in incoming
         if isinstance(event, NewOrder) and truth[event.subject] != "normal"
     ]
-    return World().stream(sorted([*incoming, *word], key=lambda event: event.time))
+    refused = order("far-1", "far", datetime(2099, 12, 31, tzinfo=UTC))  # it must not be what *the last days* are
+    return World().stream([*sorted([*incoming, *word], key=lambda event: event.time), refused])
 
 
 @pytest.mark.timeout(1800)

@@ -12,9 +12,10 @@ from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]
 
 from lake import policies
 from order_fraud import topics
-from order_fraud.events import Activation
+from order_fraud.events import MAX_POLICY_BYTES, Activation
 from order_fraud.policies import Policies, record
 from order_fraud.policy import encode
+from order_fraud.scorecard import ListEntry
 from producers import policy
 from scorecards import SCORECARD
 from stack import Ports, Stack
@@ -164,6 +165,23 @@ def test_a_code_keeps_its_signal_in_every_version(command: Command, broker: str,
     document["lines"][0]["signal"], document["rules"] = "device.customers", []
     document["lines"][0]["bins"][1]["code"] = "party"
     assert "'party' is of a bin of device.customers, and in version" in publish("codes-swapped", code=policy.REFUSED)
+
+
+def test_a_list_of_ips_that_the_lake_could_not_read_is_refused(command: Command, broker: str, tmp_path: Path) -> None:
+    """The record itself is short enough; with masked ips it is not."""
+    entries = tuple(
+        ListEntry(code=f"b{n}", effect="block", entity="ip", value=f"10.{n >> 8}.0.{n & 255}", reason="bot", owner="x")
+        for n in range(8_000)
+    )
+    long = msgspec.structs.replace(SCORECARD, version="long", lists=entries)
+    assert len(encode(long)) < MAX_POLICY_BYTES
+    path = tmp_path / "long.json"
+    path.write_bytes(encode(long))
+    before = len(read(broker, topics.FRAUD_POLICIES))
+    said = command("publish", path, code=policy.REFUSED)
+    assert "once each ip on its lists is masked for the lake" in said
+    assert "leave out list entries that have ended, or shorten their reasons" in said
+    assert len(read(broker, topics.FRAUD_POLICIES)) == before
 
 
 def test_of_two_who_publish_one_version_at_once_only_one_can(broker: str) -> None:

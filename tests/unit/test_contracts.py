@@ -65,6 +65,15 @@ def test_every_topic_is_declared_once_and_registered() -> None:
     assert {topic.name for topic in topics.ARCHIVED} <= NAMES
 
 
+def test_archived_topics_stand_behind_all_that_leads_to_them() -> None:
+    """What is marked last when a landing begins stands first: else an effect could land without its cause."""
+    place = {topic.name: number for number, topic in enumerate(topics.ARCHIVED)}
+    led = [(hop.reads, later.reads) for hop in ROUTE for later in hop.later]
+    led += [(cause, topics.FRAUD_VERDICTS) for cause in (topics.FRAUD_POLICIES, *(hop.reads for hop in ROUTE))]
+    led += [(topics.FRAUD_VERDICTS, topics.DELIVERY_EVENTS)]
+    assert [(cause.name, effect.name) for cause, effect in led if place[cause.name] > place[effect.name]] == []
+
+
 @pytest.mark.parametrize("topic", topics.TOPICS, ids=lambda topic: topic.name)
 def test_every_writer_and_reader_is_a_service_of_ours(topic: topics.Topic) -> None:
     assert {*topic.writers.values(), *topic.raw_writers, *topic.readers} <= set(topics.SERVICES)

@@ -179,11 +179,12 @@ def test_a_verdict_s_own_panel_judges_again_to_the_byte() -> None:
     known = fold(publication(strict, NOON), active("strict", BUNDLED))
     first = verdict(ORDER, ORDER.data, 0, known.panel)
     later = known.apply(active(BUNDLED))
-    assert first.data.scorecard_version == "strict"
-    assert events.encode(verdict(ORDER, ORDER.data, 0, later.panel_of(first.data))) == events.encode(first)
+    named = first.data.scorecard_version, tuple(shadow.scorecard_version for shadow in first.data.shadows)
+    assert named == ("strict", (BUNDLED,))
+    assert events.encode(verdict(ORDER, ORDER.data, 0, later.bench(*named))) == events.encode(first)
     assert events.encode(verdict(ORDER, ORDER.data, 0, later.panel)) != events.encode(first)
     with pytest.raises(Refused, match="'strict' was never published"):
-        initial(PANEL).panel_of(first.data)
+        initial(PANEL).bench(*named)
 
 
 VERSIONS = ("2", "3", "4", BUNDLED)

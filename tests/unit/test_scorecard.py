@@ -246,3 +246,9 @@ def test_the_bundled_scorecards_mean_the_same_by_the_same_code() -> None:
         one.code for line in SCORECARD.lines for one in line.bins
     }
     assert list(clashes(HAND_SET, [SCORECARD])) == []
+
+
+def test_the_scorecard_that_comes_with_the_code_lists_no_ip() -> None:
+    """The stream would judge raw ips by it, and the lake masked ones by the same raw list."""
+    judges = (PANEL.active, *PANEL.shadows)
+    assert [entry.code for judge in judges for entry in judge.scorecard.lists if entry.entity == "ip"] == []

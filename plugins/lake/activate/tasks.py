@@ -52,7 +52,7 @@ def compare() -> dict[str, Any]:
             f"scorecard {active} judges now, but in the lake it is still {panels.known.panel.active.version}: run "
             "land_events"
         )
-    earliest, last = lake.days()
+    earliest, last = lake.judged_days()
     first = max(earliest, last - timedelta(days=int(params["days"]) - 1))
     candidate = Judge(masker().scorecard(published.scorecards[version]))
     outcome = backtest(

@@ -24,8 +24,9 @@ SCHEMA = {
     "refolded": pl.Binary(),
     "again": pl.Binary(),
 }
-"""One row per order. ``live`` is the version that judged it; ``texts`` are kept where the outcome changes, else null;
-``refolded`` is the SHA-256 of the verdict that comes out again, ``again`` that of the candidate's verdict."""
+"""One row per verdict; an order that the stream judges twice has two. ``live`` is the version that judged it; ``texts``
+are kept where the outcome changes, else null; ``refolded`` is the SHA-256 of the verdict that comes out again,
+``again`` that of the candidate's verdict."""
 
 
 class Book:
@@ -69,8 +70,9 @@ class Book:
         )
 
     def frame(self) -> pl.DataFrame:
-        """Return all rows by time, then order id."""
-        return pl.DataFrame(self._rows, schema=SCHEMA, orient="row").sort("time", "order_id")
+        """Return all rows by time, then order and customer id; where all are the same, as they were judged."""
+        rows = pl.DataFrame(self._rows, schema=SCHEMA, orient="row")
+        return rows.sort("time", "order_id", "customer_id", maintain_order=True)
 
     def _by_active(
         self, order: Order, time: int, verdict: PossibleFraud | NoFraudDetected, candidate: Judgement

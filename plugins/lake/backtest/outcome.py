@@ -109,7 +109,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         run_id: Airflow's id of the run.
         made_at: when.
         first, last: the business days of the orders, both included.
-        as_of: the moment whose labels count: the latest event time that had landed.
+        as_of: the moment whose labels count; see :func:`lake.labels.latest`.
         mature_days: orders without word are good from this age on.
         snapshots: the lake's snapshot ids by table.
         owner, reason: of the candidate.

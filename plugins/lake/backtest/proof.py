@@ -12,7 +12,7 @@ class Rerun(msgspec.Struct, frozen=True):
 
     Attributes:
         sha256: of all of them; see :func:`digest`.
-        differs: ids of the orders whose verdict is another one, or which have none or several, in order.
+        differs: ids of the orders whose verdicts are others, or more or fewer, in order.
     """
 
     sha256: str
@@ -58,13 +58,14 @@ def prove(judged: pl.DataFrame, live: pl.DataFrame) -> Proof:
     """Compare what was judged again with the live verdicts.
 
     Args:
-        judged: rows of :class:`lake.backtest.book.Book`.
+        judged: rows of :class:`lake.backtest.book.Book`; an order that the stream judged twice has two.
         live: ``order_id`` and ``value`` of all archived verdict records of the same days, as canonical JSON.
     """
     hashes = [hashlib.sha256(value.encode()).digest() for value in live["value"]]
     given = live.select("order_id").with_columns(pl.Series("live", hashes, pl.Binary))
-    both = given.group_by("order_id").agg("live").join(judged.drop("live"), on="order_id", how="left")
-    silent = judged.join(given, on="order_id", how="anti").height
+    made = judged.group_by("order_id").agg(pl.col("refolded", "again").sort())
+    both = given.group_by("order_id").agg(pl.col("live").sort()).join(made, on="order_id", how="left")
+    silent = made.join(given, on="order_id", how="anti").height
     return Proof(
         verdicts=live.height,
         live=digest(hashes),
@@ -75,7 +76,6 @@ def prove(judged: pl.DataFrame, live: pl.DataFrame) -> Proof:
 
 
 def _rerun(both: pl.DataFrame, column: str) -> Rerun:
-    made = both[column].drop_nulls()
-    same = (pl.col("live").list.len() == 1) & (pl.col("live").list.first() == pl.col(column))
-    differs = both.filter(~same.fill_null(False))["order_id"].sort()
+    made = both[column].drop_nulls().explode(empty_as_null=False)
+    differs = both.filter(pl.col("live").ne_missing(pl.col(column)))["order_id"].sort()
     return Rerun(digest(made), differs.to_list())

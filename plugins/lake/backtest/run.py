@@ -65,7 +65,9 @@ def backtest(trial: Trial, archive: Archive, panels: Panels, run_id: str, snapsh
         raise NoOrders(
             f"no order of the days {trial.first} to {trial.last} can be judged: run land_events, or choose other days"
         )
-    orders, as_of = _labelled(judged, archive, trial.mature_days)
+    # The stream judges an id under two customers twice, but it is one order with one label: its first judgement counts.
+    first = judged.unique("order_id", keep="first", maintain_order=True)
+    orders, as_of = _labelled(first, archive, trial.mature_days)
     is_of_days = pl.col("day").is_between(trial.first, trial.last)
     live = archive(FRAUD_VERDICTS.name, ("subject", "day", "value")).filter(is_of_days)
     label = dict(orders.group_by("label").len().iter_rows())
@@ -84,7 +86,7 @@ def backtest(trial: Trial, archive: Archive, panels: Panels, run_id: str, snapsh
         published=scorecard.version in panels.known.scorecards,
         judged=list(parity.judged),
         hops=list(parity.hops),
-        proof=prove(orders, live.rename({"subject": "order_id"})),
+        proof=prove(judged, live.rename({"subject": "order_id"})),
         orders=orders.height,
         fraud=label.get("fraud", 0),
         good=label.get("good", 0),
@@ -99,13 +101,10 @@ def backtest(trial: Trial, archive: Archive, panels: Panels, run_id: str, snapsh
     )
 
 
-def _labelled(judged: pl.DataFrame, archive: Archive, mature_days: int) -> tuple[pl.DataFrame, datetime]:
-    """Add what is known of each order, and return it with the moment whose knowledge counts.
-
-    That moment is the latest event time that has landed, not now: the same snapshots give the same report for ever.
-    """
+def _labelled(orders: pl.DataFrame, archive: Archive, mature_days: int) -> tuple[pl.DataFrame, datetime]:
+    """Add what is known of each order, and return it with the moment whose knowledge counts."""
     incoming = archive(CUSTOMER_EVENTS.name, labels.COLUMNS)
-    as_of = incoming["time"].max()
-    assert isinstance(as_of, datetime)  # noqa: S101 - for the type checker: an order was judged, so one has landed
-    known = labels.labels(judged.select("order_id", "time"), labels.words(incoming), as_of, mature_days)
-    return judged.join(known.select("order_id", "label"), on="order_id", how="left", maintain_order="left"), as_of
+    as_of = labels.latest(incoming)
+    assert as_of is not None  # noqa: S101 - for the type checker: an order was judged, so one has landed
+    known = labels.labels(orders.select("order_id", "time"), labels.words(incoming), as_of, mature_days)
+    return orders.join(known.select("order_id", "label"), on="order_id", how="left", maintain_order="left"), as_of

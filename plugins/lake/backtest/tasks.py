@@ -27,7 +27,7 @@ def judge_again() -> dict[str, Any]:
     params, run_id = context["params"], str(context["run_id"])
     settings = from_environment()
     lake = Lake(open_catalog(settings))
-    first, last = chosen_days(lake, *parse_days(params["from_day"], params["to_day"]))
+    first, last = chosen_days(lake.judged_days(), *parse_days(params["from_day"], params["to_day"]))
     panels = read_panels(lake.archive, PANEL)
     candidate = choose(panels.known, params["candidate_version"], params["candidate_document"], masker().scorecard)
     active = panels.known.panel.active.version

@@ -24,7 +24,7 @@ class Known:
         verdicts: as archived, with the signals they were made from.
         times: of the orders, UTC.
         fraud: what each turned out to be.
-        as_of: the moment whose knowledge counts: the latest event time that has landed.
+        as_of: the moment whose knowledge counts; see :func:`lake.labels.latest`.
         young: orders left out because a chargeback may still come.
     """
 
@@ -51,14 +51,14 @@ def known(archive: Archive, first: date | None, last: date | None, mature_days: 
     """
     incoming = archive(CUSTOMER_EVENTS.name, labels.COLUMNS)
     archived = archive(FRAUD_VERDICTS.name, ("subject", "time", "day", "value")).unique("subject", keep="first")
-    as_of = incoming["time"].max()
+    as_of = labels.latest(incoming)
     days = [pl.lit(value=True)]
     if first is not None:
         days.append(pl.col("day") >= first)
     if last is not None:
         days.append(pl.col("day") <= last)
     of_days = archived.filter(*days).sort("time", "subject")
-    if not isinstance(as_of, datetime) or of_days.is_empty():
+    if as_of is None or of_days.is_empty():
         raise NothingMature("no verdict of these days has landed: run land_events, or choose other days")
     mature = of_days.filter(pl.col("time") <= as_of - timedelta(days=mature_days))
     if mature.is_empty():

@@ -53,7 +53,7 @@ def _why(active: str, shadows: tuple[str, ...], known: Policies, error: Refused)
     if not missing:
         return f"its verdict names scorecards that cannot judge together ({error})"
     named = " and ".join(f"version {version!r}" for version in missing)
-    return f"its verdict names scorecard {named}, and {FRAUD_POLICIES.name} never had such a scorecard"
+    return f"its verdict names scorecard {named}, and no such scorecard has landed from {FRAUD_POLICIES.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,9 @@ class Panels:
 
     Attributes:
         known: all versions that were published, and who judges an order that has no verdict.
-        unpublished: by order id, why nobody can judge it as the stream did: its verdict names a version that was never
-            published. Such an order is judged by whoever judges now.
+        unpublished: by order id, why nobody can judge it as the stream did: its verdict names a version that has not
+            landed. Such an order is judged by whoever judges now. Nobody published the version, unless the landing
+            of the policies failed beside that of the verdicts; which of them it is cannot be told here (decision 0084).
     """
 
     known: Policies

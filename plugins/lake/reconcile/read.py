@@ -10,6 +10,7 @@ from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo, In
 from pyiceberg.table import Table
 
 from lake import tables
+from lake.ahead import not_dated_ahead
 from lake.errors import Hopeless
 from lake.reconcile import facts
 from lake.reconcile.facts import Facts
@@ -67,10 +68,18 @@ class Lake:
         """
         # Word of what an order was comes months later, and no order has come by that day.
         streamed = self._read("kafka.customer_events", ("day",), In("type", ("NewOrder", "NewCustomer")))
-        landed = pl.concat([streamed, self._read("shop.orders", ("day",))])["day"]
-        if landed.is_empty():
-            raise NothingLanded("no order has landed yet: run land_events and land_sources first")
-        return landed.min(), landed.max()  # type: ignore[return-value]  # polars types them as any literal
+        return _ends(pl.concat([streamed, self._read("shop.orders", ("day",))]), "land_events and land_sources")
+
+    def judged_days(self) -> tuple[date, date]:
+        """Return the first and the last business day of the orders that the stream can have judged.
+
+        An order dated ahead of its record is none of them; to a reconciliation it is, see :meth:`days`.
+
+        Raises:
+            NothingLanded: there is no such order.
+        """
+        orders = self._read("kafka.customer_events", ("day", "time", "timestamp"), EqualTo("type", "NewOrder"))
+        return _ends(not_dated_ahead(orders), "land_events")
 
     def archive(self, topic: str, columns: Sequence[str], partition: int | None = None) -> pl.DataFrame:
         """Return columns of an archived topic, of one partition or of all."""
@@ -106,6 +115,13 @@ class Lake:
         frame = pl.from_arrow(scan.to_arrow())
         assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker: a table never makes a series
         return frame.select(columns)
+
+
+def _ends(landed: pl.DataFrame, dags: str) -> tuple[date, date]:
+    days = landed["day"]
+    if days.is_empty():
+        raise NothingLanded(f"no order has landed yet: run {dags} first")
+    return days.min(), days.max()  # type: ignore[return-value]  # polars types them as any literal
 
 
 def _pin(catalog: Catalog, spec: TableSpec) -> _Pinned:

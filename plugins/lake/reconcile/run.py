@@ -42,14 +42,13 @@ def parse_days(from_day: str | None, to_day: str | None) -> tuple[date | None, d
     return first, last
 
 
-def chosen_days(lake: Lake, first: date | None, last: date | None) -> tuple[date, date]:
-    """Return the days asked for; None means the first or last landed day.
+def chosen_days(landed: tuple[date, date], first: date | None, last: date | None) -> tuple[date, date]:
+    """Return the days asked for; None means the first or last of ``landed``.
 
     Raises:
-        NothingLanded: there is no order in the lake.
         BadDays: ``first`` lies after the last landed day, or ``last`` before the first.
     """
-    earliest, latest = lake.days()
+    earliest, latest = landed
     first, last = first or earliest, last or latest
     if first > last:
         raise BadDays(f"the days {first} to {last} hold nothing: orders have landed for {earliest} to {latest}")
@@ -70,7 +69,7 @@ def reconcile(run_id: str, first: date | None, last: date | None, *, dry_run: bo
     """
     settings = from_environment()
     lake = Lake(open_catalog(settings))
-    first, last = chosen_days(lake, first, last)
+    first, last = chosen_days(lake.days(), first, last)
     log.info("reconciling %s to %s on snapshots %s", first, last, lake.snapshots)
     parity = compare(lake.archive, PANEL, first, last)
     scope = Scope(lake.facts(), parity, first, last, lake.settled, lake.snapshots)
