@@ -93,15 +93,12 @@ def labelled(book: Book) -> Book:
 
 def measure(book: Book, options: argparse.Namespace) -> None:
     """Run both protocols, print the tables, and store the figures."""
-    from threadpoolctl import threadpool_limits
-
     from evaluation import protocols, results  # scikit-learn takes a second that --help should not
 
     delay, refit = timedelta(days=options.delay), timedelta(days=options.refit)
     screen = Console(stderr=True)
     columns = TextColumn("{task.description:18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    # One thread: on a machine that is busy, several of them spend more time waiting for each other than working.
-    with threadpool_limits(1), Progress(*columns, console=screen, refresh_per_second=4) as progress:
+    with Progress(*columns, console=screen, refresh_per_second=4) as progress:
         first = progress.add_task("prequential", total=len(book.sales))
         second = progress.add_task("time split", total=len(book.sales))
         by_protocol = {

@@ -13,6 +13,7 @@ import numpy as np
 from joblib import parallel_config
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
 from evaluation.stream import Judged
 from lake.learn.card import FACTOR
@@ -50,7 +51,9 @@ class Trees:
         self._trees = HistGradientBoostingClassifier(
             early_stopping=True, random_state=0, categorical_features=self._kept < categories
         )
-        with parallel_config(backend="threading"):  # processes of their own would cost more than they bring
+        # Processes of their own would cost more than they bring; and on a machine that is busy, several threads spend
+        # more time waiting for each other than working.
+        with parallel_config(backend="threading"), threadpool_limits(1):
             self._trees.fit(columns[:, self._kept], fraud)
 
     def points(self, columns: Floats) -> Floats:
@@ -58,7 +61,8 @@ class Trees:
 
         So the scores of trees fitted at different times can be put in one row, as those of scorecards can.
         """
-        chance = np.clip(self._trees.predict_proba(columns[:, self._kept])[:, 1], 1e-9, 1 - 1e-9)
+        with threadpool_limits(1):
+            chance = np.clip(self._trees.predict_proba(columns[:, self._kept])[:, 1], 1e-9, 1 - 1e-9)
         return np.asarray(FACTOR * (np.log(chance / (1 - chance)) - np.log(self._share / (1 - self._share))))
 
 
