@@ -1,4 +1,4 @@
-"""Serves the sandbox: a shop (Shopify's GraphQL Admin API) and a payment provider (Stripe's API) still empty.
+"""Serves the sandbox: a shop (Shopify's), a payment provider (Stripe's) and a CRM (Salesforce's API), still empty.
 
 `python -m sandbox.feed` fills them. Nothing is kept when the server stops.
 """
@@ -15,10 +15,16 @@ _EPILOG = """
 routes:
   POST /admin/api/2026-07/graphql.json    the shop; header X-Shopify-Access-Token = SANDBOX_SHOP_TOKEN
   GET  /v1/charges, /v1/charges/{id}      the payments; Authorization: Bearer SANDBOX_PAYMENTS_KEY
+  GET  /v1/charges/search                 charges of an order
+  GET, POST /v1/refunds                   refunds; POST /v1/payment_intents/{id}/cancel before the capture
+  POST /services/oauth2/token             the CRM: a token for SANDBOX_CRM_CLIENT_ID and SANDBOX_CRM_CLIENT_SECRET
+  GET, PATCH /services/data/v66.0/sobjects/Contact/...
+  POST /webhooks/orders                   notices about orders, signed with SANDBOX_NOTICES_SECRET
+  GET  /sandbox/notices                   which were taken; Authorization: Bearer SANDBOX_ADMIN_TOKEN
   POST, DELETE /sandbox/records           feed and empty; Authorization: Bearer SANDBOX_ADMIN_TOKEN
-  GET  /health                            how many orders and charges there are
+  GET  /health                            how many of each there are
 
-The three secrets come from the environment and have no defaults. Exit code 2: wrong usage, or a secret is missing.
+The secrets come from the environment and have no defaults. Exit code 2: wrong usage, or a secret is missing.
 """
 
 

@@ -6,20 +6,28 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Request
 
+from sandbox.crm import Crm
+from sandbox.notices import Notices
 from sandbox.payments import Payments
-from sandbox.records import Load
+from sandbox.records import Load, Order
 from sandbox.shop import Shop
 
 type Counts = dict[str, int | str]
 
 
-def routes(shop: Shop, payments: Payments, token: str) -> APIRouter:
+def routes(shop: Shop, payments: Payments, crm: Crm, notices: Notices, token: str) -> APIRouter:
     """Health for everyone; loading and clearing for whoever has the token."""
     router = APIRouter()
     guarded = [Depends(_only_with(token))]
 
     def counts() -> Counts:
-        return {"status": "ok", "orders": len(shop.orders), "charges": len(payments.charges)}
+        return {
+            "status": "ok",
+            "orders": len(shop.orders),
+            "charges": len(payments.charges),
+            "contacts": len(crm.contacts),
+            "notices": len(notices.taken),
+        }
 
     @router.get("/health")
     async def health() -> Counts:
@@ -30,20 +38,37 @@ def routes(shop: Shop, payments: Payments, token: str) -> APIRouter:
         try:
             records = msgspec.json.decode(await request.body(), type=Load)
         except msgspec.DecodeError as error:
-            raise HTTPException(400, f"the body is not a load of orders and charges: {error}") from error
+            raise HTTPException(400, f"the body is not a load of orders, charges and contacts: {error}") from error
         for order in records.orders:
-            shop.orders.put(order.order_id, order)
+            shop.orders.put(order.order_id, _still_cancelled(shop, order))
         for charge in records.charges:
             payments.charges.put(charge.charge_id, charge)
+        for contact in records.contacts:
+            crm.contacts.put(contact.customer_id, contact)
         return counts()
 
     @router.delete("/sandbox/records", dependencies=guarded)
     async def clear() -> Counts:
         shop.orders.clear()
-        payments.charges.clear()
+        payments.clear()
+        crm.clear()
+        notices.clear()
         return counts()
 
+    @router.get("/sandbox/notices", dependencies=guarded)
+    async def notices_taken() -> list[dict[str, object]]:
+        return [msgspec.json.decode(body) for body in notices.taken.values()]
+
     return router
+
+
+def _still_cancelled(shop: Shop, order: Order) -> Order:
+    """An order that is fed again; a cancellation since its first feeding holds."""
+    before = shop.orders.get(shop.orders.number(order.order_id) or 0)
+    if before is None or before.cancelled is None:
+        return order
+    kept = {name: getattr(before, name) for name in ("updated", "cancelled", "cancel_reason", "staff_note")}
+    return msgspec.structs.replace(order, **kept)
 
 
 def _only_with(token: str) -> Callable[[Request], Awaitable[None]]:

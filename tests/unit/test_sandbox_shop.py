@@ -332,8 +332,9 @@ def test_money_is_written_as_shopify_does(amount: int, text: str) -> None:
 
 
 def test_secrets_have_no_defaults() -> None:
-    complete = {"SANDBOX_SHOP_TOKEN": "a", "SANDBOX_PAYMENTS_KEY": "b", "SANDBOX_ADMIN_TOKEN": "c"}
-    assert settings_from(complete, bucket_points=5) == Settings("a", "b", "c", 5)
+    crm = {"SANDBOX_CRM_CLIENT_ID": "d", "SANDBOX_CRM_CLIENT_SECRET": "e", "SANDBOX_NOTICES_SECRET": "f"}
+    complete = {"SANDBOX_SHOP_TOKEN": "a", "SANDBOX_PAYMENTS_KEY": "b", "SANDBOX_ADMIN_TOKEN": "c", **crm}
+    assert settings_from(complete, bucket_points=5) == Settings("a", "b", "c", "d", "e", "f", 5)
     for name in complete:
         with pytest.raises(NotSet, match=f"{name} not set"):
             settings_from({**complete, name: ""})

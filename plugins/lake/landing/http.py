@@ -12,7 +12,7 @@ from tenacity import (
     RetryCallState,
     Retrying,
     before_sleep_log,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_attempt,
     wait_random_exponential,
 )
@@ -39,15 +39,31 @@ class BadCredentials(Hopeless):
 
 
 class SourceRefused(Hopeless):
-    """The source says that the request itself is wrong. Trying again cannot help."""
+    """The source says that the request itself is wrong. Trying again cannot help.
+
+    Attributes:
+        status: of the HTTP answer, None if the answer itself made no sense.
+        body: of the answer, where an API tells errors apart by a code of its own.
+    """
+
+    def __init__(self, message: str, status: int | None = None, body: bytes = b"") -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
 
 
 class SourceUnavailable(RuntimeError):
-    """The source did not answer, or asked to wait, until patience ended."""
+    """The source did not answer, or asked to wait, until patience ended.
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    Attributes:
+        retry_after: seconds that the source asked to wait.
+        replayed: the failure is the kept answer to an idempotency key: that key will never get another one.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None, *, replayed: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.replayed = replayed
 
 
 class Api:
@@ -62,7 +78,7 @@ class Api:
             follow_redirects=False,
         )
         self._retrying = Retrying(
-            retry=retry_if_exception_type(SourceUnavailable),
+            retry=retry_if_exception(lambda error: isinstance(error, SourceUnavailable) and not error.replayed),
             stop=stop_after_attempt(attempts),
             wait=_wait,
             before_sleep=before_sleep_log(log, logging.WARNING),
@@ -76,7 +92,9 @@ class Api:
         self._client.close()
 
     def call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        """Return the JSON object that the source answers; 429, 5xx, time-outs and broken connections are tried again.
+        """Return the JSON object that the source answers, an empty one for 204.
+
+        429, 5xx, time-outs and broken connections are tried again, unless the failure is a replayed one.
 
         Raises:
             BadCredentials: 401 or 403.
@@ -99,9 +117,15 @@ class Api:
                 f"{self._endpoint.connection} (AIRFLOW_CONN_{self._endpoint.connection.upper()}) and clear the task"
             )
         if status == 429 or status >= 500:
-            raise SourceUnavailable(f"{where}: HTTP {status}", retry_after(response.headers.get("Retry-After")))
+            raise SourceUnavailable(
+                f"{where}: HTTP {status}",
+                retry_after(response.headers.get("Retry-After")),
+                replayed=response.headers.get("Idempotent-Replayed") == "true",
+            )
         if status >= 300:
-            raise SourceRefused(f"{where}: HTTP {status}: {response.text[:300]}")
+            raise SourceRefused(f"{where}: HTTP {status}: {response.text[:300]}", status, response.content)
+        if status == 204:
+            return {}
         try:
             return msgspec.json.decode(response.content, type=dict[str, Any])
         except msgspec.DecodeError as error:
