@@ -22,7 +22,7 @@ routes:
   POST /webhooks/orders                   notices about orders, signed with SANDBOX_NOTICES_SECRET
   GET  /sandbox/notices                   which were taken; Authorization: Bearer SANDBOX_ADMIN_TOKEN
   POST, DELETE /sandbox/records           feed and empty; Authorization: Bearer SANDBOX_ADMIN_TOKEN
-  GET  /health                            how many of each there are
+  GET  /health                            how many orders and charges there are
 
 The secrets come from the environment and have no defaults. Exit code 2: wrong usage, or a secret is missing.
 """

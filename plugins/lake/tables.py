@@ -154,6 +154,27 @@ LABELS = _namespace_table(
     MonthTransform(),
 )
 
+SETTLEMENT = _namespace_table(
+    ("settlement", "steps"),
+    _schema(
+        ("order_id", TEXT, "of the order that is settled as fraud"),
+        ("customer_id", TEXT, "its customer"),
+        ("number", IntegerType(), "of the row among those of its order, from 0: the order in which they were written"),
+        ("word", TEXT, "begun, done, refused or spent, of a step; withdrawn or reopened, of the order"),
+        ("step?", TEXT, "which step; null for a word about the order"),
+        ("undo", BooleanType(), "whether the step is being undone"),
+        ("key?", TEXT, "idempotency key of the call"),
+        ("evidence", TEXT, "JSON object: what the other side said"),
+        ("cause", TEXT, "who says that the order is fraud"),
+        ("known_at", TIME, "when that became known"),
+        ("day", DAY, "UTC day of known_at"),
+        ("at", TIME, "when the row was written"),
+        ("run_id", TEXT, "the run that wrote it"),
+    ),
+    "day",
+    MonthTransform(),
+)
+
 _QUARANTINE = _schema(
     ("quarantine_id", TEXT, "hash of origin, row and expectation: the same failure is kept once"),
     ("row_id?", TEXT, "the row's own id where it has one, topic/partition/offset for a record"),
@@ -173,7 +194,7 @@ def quarantine(source: TableSpec) -> TableSpec:
 
 
 SOURCES: tuple[TableSpec, ...] = (*(records(topic) for topic in ARCHIVED), SHOP_ORDERS, PAYMENTS_CHARGES)
-ALL: tuple[TableSpec, ...] = (*SOURCES, *(quarantine(source) for source in SOURCES), FINDINGS, LABELS)
+ALL: tuple[TableSpec, ...] = (*SOURCES, *(quarantine(source) for source in SOURCES), FINDINGS, LABELS, SETTLEMENT)
 
 
 @retry(

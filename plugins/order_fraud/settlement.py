@@ -145,7 +145,7 @@ class _Fold:
                 deed.word = ""
         if entry.key is not None and entry.key not in deed.keys:
             deed.keys.append(entry.key)
-        if entry.evidence and not entry.undo:
+        if entry.evidence and not entry.undo and entry.word != "spent":
             self.evidence[entry.step] = entry.evidence
 
     def _about_the_order(self, word: Word) -> None:
@@ -233,10 +233,21 @@ def in_words(found: Plan) -> str:
     return f"{found.state} ({done}{refused})"
 
 
-def withdrawn_too_late(ledger: Sequence[Entry]) -> bool:
-    """Whether word that the order was honest after all came when the money was on its way back already."""
-    words = [(entry.step, entry.word) for entry in ledger]
-    if (None, "withdrawn") not in words:
+def is_same(one: Entry, other: Entry) -> bool:
+    """Whether two entries say the same of the same call; a word about the order may be said again."""
+    if one.step is None or other.step is None:
         return False
-    before = words[: words.index((None, "withdrawn"))]
-    return (RETURN_MONEY, "begun") in before
+    return (one.word, one.step, one.undo, one.key) == (other.word, other.step, other.undo, other.key)
+
+
+def is_withdrawn(ledger: Sequence[Entry]) -> bool:
+    """Whether the last word about the order itself is that it was honest after all."""
+    return next((entry.word for entry in reversed(ledger) if entry.step is None), None) == "withdrawn"
+
+
+def came_too_late(ledger: Sequence[Entry]) -> bool:
+    """Whether that word came when the money was on its way back already."""
+    fold = _Fold("")
+    for entry in ledger:
+        fold.read(entry)
+    return is_withdrawn(ledger) and not fold.withdrawn

@@ -12,7 +12,7 @@ from tenacity import (
     RetryCallState,
     Retrying,
     before_sleep_log,
-    retry_if_exception,
+    retry_if_exception_type,
     stop_after_attempt,
     wait_random_exponential,
 )
@@ -27,11 +27,15 @@ MAX_WAIT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a source is and the secret that opens it, under the id of the Airflow connection that said so."""
+    """Where a source is and the secret that opens it, under the id of the Airflow connection that said so.
+
+    ``login`` is the name that goes with the secret, where the source wants one (the client id of OAuth 2).
+    """
 
     connection: str
     base_url: str
     secret: str = field(repr=False)
+    login: str = ""
 
 
 class BadCredentials(Hopeless):
@@ -39,31 +43,15 @@ class BadCredentials(Hopeless):
 
 
 class SourceRefused(Hopeless):
-    """The source says that the request itself is wrong. Trying again cannot help.
-
-    Attributes:
-        status: of the HTTP answer, None if the answer itself made no sense.
-        body: of the answer, where an API tells errors apart by a code of its own.
-    """
-
-    def __init__(self, message: str, status: int | None = None, body: bytes = b"") -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = body
+    """The source says that the request itself is wrong. Trying again cannot help."""
 
 
 class SourceUnavailable(RuntimeError):
-    """The source did not answer, or asked to wait, until patience ended.
+    """The source did not answer, or asked to wait, until patience ended."""
 
-    Attributes:
-        retry_after: seconds that the source asked to wait.
-        replayed: the failure is the kept answer to an idempotency key: that key will never get another one.
-    """
-
-    def __init__(self, message: str, retry_after: float | None = None, *, replayed: bool = False) -> None:
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-        self.replayed = replayed
 
 
 class Api:
@@ -78,7 +66,7 @@ class Api:
             follow_redirects=False,
         )
         self._retrying = Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, SourceUnavailable) and not error.replayed),
+            retry=retry_if_exception_type(SourceUnavailable),
             stop=stop_after_attempt(attempts),
             wait=_wait,
             before_sleep=before_sleep_log(log, logging.WARNING),
@@ -92,9 +80,7 @@ class Api:
         self._client.close()
 
     def call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        """Return the JSON object that the source answers, an empty one for 204.
-
-        429, 5xx, time-outs and broken connections are tried again, unless the failure is a replayed one.
+        """Return the JSON object that the source answers; 429, 5xx, time-outs and broken connections are tried again.
 
         Raises:
             BadCredentials: 401 or 403.
@@ -117,15 +103,9 @@ class Api:
                 f"{self._endpoint.connection} (AIRFLOW_CONN_{self._endpoint.connection.upper()}) and clear the task"
             )
         if status == 429 or status >= 500:
-            raise SourceUnavailable(
-                f"{where}: HTTP {status}",
-                retry_after(response.headers.get("Retry-After")),
-                replayed=response.headers.get("Idempotent-Replayed") == "true",
-            )
+            raise SourceUnavailable(f"{where}: HTTP {status}", retry_after(response.headers.get("Retry-After")))
         if status >= 300:
-            raise SourceRefused(f"{where}: HTTP {status}: {response.text[:300]}", status, response.content)
-        if status == 204:
-            return {}
+            raise SourceRefused(f"{where}: HTTP {status}: {response.text[:300]}")
         try:
             return msgspec.json.decode(response.content, type=dict[str, Any])
         except msgspec.DecodeError as error:
