@@ -1,11 +1,8 @@
 """Tells the customer: a signed notice to the merchant's own webhook, which knows the address and the language.
 
-The signature is made as Stripe makes its own, so that a kept library can check it: an HMAC-SHA256 over the moment and
-the body, under a secret that both sides know. The notice has the step's key for its id: the receiver takes it once.
+The notice has the step's key for its id and the same bytes at every try: the receiver takes it once.
 """
 
-import hashlib
-import hmac
 import time
 from collections.abc import Callable
 
@@ -14,6 +11,7 @@ import msgspec
 from lake.landing.http import Endpoint
 from lake.settle.api import Refused, WriteApi
 from lake.settle.case import NOTHING, Evidence, Job
+from lake.settle.signature import signature
 from order_fraud.settlement import RETURN_MONEY
 
 PATH = "/webhooks/orders"
@@ -63,9 +61,3 @@ def notice(job: Job) -> bytes:
         },
         order="sorted",
     )
-
-
-def signature(body: bytes, secret: str, now: int) -> str:
-    """The header's value for a body at a moment, in seconds since 1970."""
-    signed = hmac.new(secret.encode(), str(now).encode() + b"." + body, hashlib.sha256).hexdigest()
-    return f"t={now},v1={signed}"
