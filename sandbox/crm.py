@@ -54,7 +54,7 @@ def routes(crm: Crm) -> APIRouter:
     async def token(request: Request) -> JSONResponse:
         return _token(crm, dict(parse_qsl((await request.body()).decode(errors="replace"))), str(request.base_url))
 
-    @router.get("/services/data/{version}/sobjects/Contact/Customer_Id__c/{customer_id}")
+    @router.get("/services/data/{version}/sobjects/Contact/Customer_Id__c/{customer_id:path}")
     async def by_external_id(version: str, customer_id: str, request: Request) -> JSONResponse:
         if refused := _refusal(crm, version, request):
             return refused

@@ -54,7 +54,7 @@ def routes(notices: Notices, clock: Callable[[], float] = time.time) -> APIRoute
             return JSONResponse({"error": f"no notice: {error}"}, 422)
         kept = notices.taken.setdefault(notice.id, body)
         if kept != body:
-            return JSONResponse({"error": f"notice {notice.id} was taken before with another content"}, 409)
+            return JSONResponse({"error": f"notice {notice.id} was taken before with another content"}, 422)
         return JSONResponse({"id": notice.id})
 
     return router
