@@ -15,7 +15,7 @@ class Client:
     """A sandbox of its own, and requests to it."""
 
     def __init__(self, load: Load, clock: Callable[[], float] | None = None, **throttle: Any) -> None:
-        self.app = create_app(Settings("shop-token", "sk_test_12345678", "admin", **throttle), clock)
+        self.app = create_app(Settings("shop-token", "sk_test_12345678", "admin", "crm-secret", **throttle), clock)
         self.load(load)
 
     def load(self, load: Load) -> None:
