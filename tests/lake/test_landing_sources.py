@@ -45,8 +45,10 @@ class Sandbox:
         orders: Iterable[dict[str, Any]] = (),
         charges: Iterable[dict[str, Any]] = (),
         contacts: Iterable[dict[str, Any]] = (),
+        accounts: Iterable[dict[str, Any]] = (),
     ) -> None:
-        body = {"orders": list(orders), "charges": list(charges), "contacts": list(contacts)}
+        given = {"orders": orders, "charges": charges, "contacts": contacts, "accounts": accounts}
+        body = {name: list(records) for name, records in given.items()}
         httpx.post(f"{self.url}/sandbox/records", headers=self._admin, json=body, timeout=60).raise_for_status()
 
     def endpoint(self, connection: str) -> Endpoint:
