@@ -1,12 +1,14 @@
 """The connectors' verbs against the sandbox; and Salesforce's dialect tried by the client that people use."""
 
 import base64
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
@@ -18,8 +20,10 @@ from simple_salesforce.exceptions import (
     SalesforceResourceNotFound,
 )
 
+from lake.landing import describe
+from lake.landing.columns import table_of
 from lake.landing.connector import CannotWrite, Connector, NoConnector, Reading, named
-from lake.landing.flow import CONNECTORS
+from lake.landing.flow import CONNECTORS, Column
 from lake.landing.flows import folder, load_all
 from lake.landing.http import Api, BadCredentials, Endpoint, SourceRefused, SourceUnavailable
 from lake.landing.salesforce import ClientCredentials, Salesforce, soql
@@ -75,6 +79,46 @@ def test_every_path_that_a_flow_maps_is_described_with_its_type(connector: Conne
         if column.from_ in described and column.type != "amount":
             kind = "time" if column.type == "day" else column.type
             assert fields[column.from_].type == kind, column
+
+
+def test_draft_of_columns_makes_a_table(connector: Connector) -> None:
+    """As it is printed: every field that fits a column, under a name of its own."""
+    flow = flow_of(connector)
+    assert any(line.startswith(f"{flow.entity}  # ") for line in describe.described(connector, None))
+    lines = describe.described(connector, flow.entity)
+    drafted = msgspec.yaml.decode("\n".join(lines), type=dict[str, dict[str, Column]])["columns"]
+    fields = [field for field in connector.describe_fields(flow.entity) if field.type]
+    assert [column.from_ for column in drafted.values()] == [field.path for field in fields]
+    table_of(msgspec.structs.replace(flow, columns=drafted | {"day": flow.columns["day"]}))
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("Fraud_Status__c", "fraud_status"),
+        ("sourceIdentifier", "source_identifier"),
+        ("totalPriceSet.shopMoney.amount", "total_price_set_shop_money_amount"),
+        ("id", "id"),
+    ],
+)
+def test_drafted_name_is_a_column_s(path: str, name: str) -> None:
+    assert describe.column(path) == name
+
+
+def test_describe_command_names_what_is_wrong(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {"conn_type": "http", "host": "127.0.0.1", "port": int(sandbox.url.rpartition(":")[2]), "schema": "http"}
+    good = wrong | {"login": "countersign", "password": sandbox.endpoint("crm").secret}
+    command = ["salesforce", "crm", "/services/data/v66.0"]
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps(good))
+    assert describe.main(command) == 0
+    assert capsys.readouterr().out == "Account  # Account\nContact  # Contact\n"
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps(wrong | {"password": "wrong", "login": "countersign"}))
+    assert describe.main(command) == 4
+    assert "invalid client credentials" in capsys.readouterr().err
+    assert describe.main(["soap", *command[1:]]) == 4
+    assert "there is no connector 'soap'" in capsys.readouterr().err
 
 
 def test_entity_that_is_not_there_is_refused(connector: Connector) -> None:
