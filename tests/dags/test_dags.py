@@ -135,7 +135,7 @@ def test_landing_dags_have_one_task_per_source_with_its_asset(probed: Probed) ->
 
 @pytest.fixture(scope="module")
 def other_flows(airflow_home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The landing of other flow files: on an hour, on an asset, without a table, no YAML at all, at no hour there is."""
+    """The landing of other flow files: on an hour, on an asset, without a table, no YAML, at an hour there is not."""
     folder = tmp_path_factory.mktemp("dags")
     (folder / "flows").mkdir()
     written = {

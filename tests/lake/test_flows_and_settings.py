@@ -66,6 +66,11 @@ def test_flows_of_the_project_are_good() -> None:
             "clientIp, type: text, truncate: 9,",
             r"would not join any more - at `\$.columns.ip_token`",
         ),
+        (
+            "{from: email, type: text,",
+            "{from: customer, type: text,",
+            r"customer.id stands inside.*`\$.columns.email_token.from`",
+        ),
         ("schedule: null", "schedule: daily", r"at `\$.schedule`"),
         ("schedule: null", "schedule: {table: x}", r"at `\$.schedule`"),
         ("schedule: null", "filter: [{column: colour, keep: [a]}]", r"at `\$.filter\[0\].column`"),

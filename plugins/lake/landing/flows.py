@@ -111,6 +111,8 @@ def _about_columns(flow: Flow) -> Iterator[Complaint]:
         place = f"columns.{name}"
         if column.type == "day" and name != DAY:
             yield f"{place}.type", f"only the column {DAY} is a day: it decides about partitions"
+        if inside := [path for path in flow.paths if path.startswith(f"{column.from_}.")]:
+            yield f"{place}.from", f"{inside[0]} stands inside of it: a value is masked and landed once"
         yield from ((f"{place}.{field}", wrong) for field, wrong in _about_column(column))
 
 
