@@ -1,4 +1,6 @@
-"""What the sandbox keeps: orders of the shop and charges of the payment provider, independent of any dialect."""
+"""What the sandbox keeps, independent of any dialect: orders of the shop, charges of the payment provider, accounts and
+contacts of the CRM.
+"""
 
 import msgspec
 
@@ -64,19 +66,43 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return f"pi_{self.charge_id.removeprefix('ch_')}"
 
 
-class Contact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A customer as the CRM knows them.
+class Account(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A customer's household as the CRM knows it.
 
     Attributes:
-        customer_id: goes to ``Customer_Id__c``, the external id.
-        email: invented.
-        flagged: ``Fraud_Flag__c``.
+        customer_id: ours; its external id.
+        created: seconds since 1970, UTC.
+        updated: seconds since 1970, UTC.
+        name: invented.
+    """
+
+    customer_id: str
+    created: int
+    updated: int
+    name: str
+
+
+class Contact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A customer as the CRM knows it.
+
+    Attributes:
+        customer_id: ours; its external id.
+        created: seconds since 1970, UTC.
+        updated: seconds since 1970, UTC.
+        first_name, last_name, email: invented.
+        lead_source: the marketing channel, None if unknown.
+        fraud_status: what was written back, None if nothing was.
         locked: an approval is under way, nobody may change the contact.
     """
 
     customer_id: str
-    email: str
-    flagged: bool = False
+    created: int
+    updated: int
+    first_name: str | None
+    last_name: str
+    email: str | None
+    lead_source: str | None = None
+    fraud_status: str | None = None
     locked: bool = False
 
 
@@ -85,4 +111,5 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     orders: list[Order] = []
     charges: list[Charge] = []
+    accounts: list[Account] = []
     contacts: list[Contact] = []

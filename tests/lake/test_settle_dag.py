@@ -97,7 +97,16 @@ class World:
         return {
             "orders": [common | shop],
             "charges": [common | {"charge_id": f"ch_{number}", "currency": "USD"} | charge],
-            "contacts": [{"customer_id": customer, "email": f"c{customer}@example.test"}],
+            "contacts": [
+                {
+                    "customer_id": customer,
+                    "created": moment,
+                    "updated": moment,
+                    "first_name": None,
+                    "last_name": "Doe",
+                    "email": f"c{customer}@example.test",
+                }
+            ],
         }
 
     def feed(self, *loads: dict[str, Any]) -> None:
@@ -164,15 +173,15 @@ class World:
         ).json()
         return next(iter(answer["data"]["orders"]["nodes"]), None)
 
-    def flagged(self, customer: str) -> bool:
+    def flag(self, customer: str) -> str | None:
         form = {
             "grant_type": "client_credentials",
-            "client_id": self.stack["SANDBOX_CRM_CLIENT_ID"],
-            "client_secret": self.stack["SANDBOX_CRM_CLIENT_SECRET"],
+            "client_id": "countersign",
+            "client_secret": self.stack["SANDBOX_CRM_SECRET"],
         }
         token = httpx.post(f"{self.url}/services/oauth2/token", data=form).json()["access_token"]
         path = f"/services/data/v66.0/sobjects/Contact/Customer_Id__c/{customer}"
-        return httpx.get(self.url + path, headers={"Authorization": f"Bearer {token}"}).json()["Fraud_Flag__c"]
+        return httpx.get(self.url + path, headers={"Authorization": f"Bearer {token}"}).json()["Fraud_Status__c"]
 
     def notices(self) -> Counter[str]:
         taken = httpx.get(f"{self.url}/sandbox/notices", headers=self.admin).json()
@@ -265,7 +274,7 @@ def test_killed_after_the_call_at_every_step_the_end_is_the_same_and_no_money_go
         assert world.in_shop(number)["cancelReason"] == "FRAUD"
     assert [len(world.refunds(number)) for number in (1, 2, 3, 4)] == [1, 1, 0, 1]
     assert [world.refunds(number)[0]["amount"] for number in (1, 2, 4)] == [1001, 1002, 1004]
-    assert [world.flagged(customer) for customer in "abc"] == [True] * 3
+    assert [world.flag(customer) for customer in "abc"] == ["confirmed"] * 3
     assert world.notices() == {f"{number}-1": 1 for number in (1, 2, 3, 4)}
     assert world.stops() == {("DeliveryStopRequested", f"{number}-1"): 1 for number in (1, 2, 3, 4)}
     said = run["tasks"]["sum_up"]["returned"]
@@ -302,8 +311,8 @@ def test_refusals_before_the_money_undo_what_was_done_and_later_ones_wait_for_a_
     )
     assert said["for_people"]["12-1"]["why"] == "cancel-order: the shop has no order 12-1"
     assert world.stops()["DeliveryStopWithdrawn", "11-1"] == 1
-    assert (world.refunds(11), world.in_shop(11)["cancelledAt"], world.flagged("d")) == ([], None, False)
-    assert (len(world.refunds(12)), world.flagged("e"), world.notices()["12-1"]) == (1, True, 0)
+    assert (world.refunds(11), world.in_shop(11)["cancelledAt"], world.flag("d")) == ([], None, None)
+    assert (len(world.refunds(12)), world.flag("e"), world.notices()["12-1"]) == (1, "confirmed", 0)
     keys = [key for word, step, key in world.words(13) if step == "return-money"]
     assert keys == ["settle/13-1/return-money"] * 2 + ["settle/13-1/return-money/2"] * 2
     assert len(world.refunds(13)) == len(world.refunds(14)) == 1
@@ -342,7 +351,7 @@ def test_a_person_may_say_no_a_bad_secret_is_nobodys_fraud_and_a_cleared_order_i
     )
     assert "the secret is not accepted or may not do this. Put a valid one into the connection payments" in log
     assert "1 of 1 orders are not settled yet, first 21-1" in log
-    assert (world.state(21), world.flagged("h")) == ("under-way", True)
+    assert (world.state(21), world.flag("h")) == ("under-way", "confirmed")
 
     # The money may be on its way by now, as far as anybody knows: it is too late to clear the order.
     world.say(FraudCleared, 21, "h", START + 41 * 24 * HOUR)

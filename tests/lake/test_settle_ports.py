@@ -24,7 +24,7 @@ from tests.lake.meddler import Meddler, Rule, meddling
 
 SECRETS = {
     f"SANDBOX_{name}": f"secret-of-{name.lower()}"
-    for name in ("SHOP_TOKEN", "PAYMENTS_KEY", "ADMIN_TOKEN", "CRM_CLIENT_ID", "CRM_CLIENT_SECRET", "NOTICES_SECRET")
+    for name in ("SHOP_TOKEN", "PAYMENTS_KEY", "ADMIN_TOKEN", "CRM_SECRET", "NOTICES_SECRET")
 }
 ADMIN = {"Authorization": f"Bearer {SECRETS['SANDBOX_ADMIN_TOKEN']}"}
 PAID = {"Authorization": f"Bearer {SECRETS['SANDBOX_PAYMENTS_KEY']}"}
@@ -66,7 +66,7 @@ class Sandbox:
 
     @property
     def crm(self) -> Crm:
-        return Crm(self.endpoint("crm", "CRM_CLIENT_SECRET", SECRETS["SANDBOX_CRM_CLIENT_ID"]))
+        return Crm(self.endpoint("crm", "CRM_SECRET", "countersign"))
 
     @property
     def notices(self) -> Notices:
@@ -254,25 +254,27 @@ def test_what_the_shop_refuses_is_told_in_its_words(sandbox: Sandbox) -> None:
 # --- the CRM
 
 
-def test_the_flag_goes_up_and_down_with_a_token_that_is_renewed(sandbox: Sandbox) -> None:
+def contact(customer_id: str, **changed: Any) -> dict[str, Any]:
+    moments = {"created": 1_425_168_000, "updated": 1_425_168_000}
+    return {"customer_id": customer_id, **moments, "first_name": None, "last_name": "Doe", "email": None} | changed
+
+
+def test_the_flag_goes_up_and_becomes_what_it_was(sandbox: Sandbox) -> None:
     crm = sandbox.crm
-    sandbox.put(contacts=[{"customer_id": "a/7 ü", "email": "c7@example.test"}])
-    contact_id, flagged = crm.contact("a/7 ü") or ("", True)
-    assert flagged is False
-    sandbox.clear()  # every token is forgotten
-    sandbox.put(contacts=[{"customer_id": "a/7 ü", "email": "c7@example.test"}])
-    crm.set_flag(contact_id, True)
-    assert crm.contact("a/7 ü") == (contact_id, True)
-    crm.set_flag(contact_id, False)
-    assert crm.contact("a/7 ü") == (contact_id, False)
+    sandbox.put(contacts=[contact("7 ü", fraud_status="watched")])
+    contact_id, flag = crm.contact("7 ü") or ("", "")
+    assert flag == "watched"
+    for given in ("confirmed", "watched", ""):
+        crm.set_flag(contact_id, given)
+        assert crm.contact("7 ü") == (contact_id, given)
     assert crm.contact("nobody") is None
 
 
 def test_what_the_crm_refuses_is_told_in_its_words(sandbox: Sandbox) -> None:
-    sandbox.put(contacts=[{"customer_id": "7", "email": "c7@example.test", "locked": True}])
-    contact_id, _ = sandbox.crm.contact("7") or ("", False)
+    sandbox.put(contacts=[contact("7", locked=True)])
+    contact_id, _ = sandbox.crm.contact("7") or ("", "")
     with pytest.raises(Refused, match="ENTITY_IS_LOCKED: the entity is locked for editing"):
-        sandbox.crm.set_flag(contact_id, True)
+        sandbox.crm.set_flag(contact_id, "confirmed")
     with pytest.raises(BadCredentials, match="AIRFLOW_CONN_CRM"):
         Crm(sandbox.endpoint("crm", "SHOP_TOKEN", "someone")).contact("7")
 

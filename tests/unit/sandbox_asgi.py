@@ -10,8 +10,8 @@ import msgspec
 from sandbox.app import Settings, create_app
 from sandbox.records import Load
 
-SECRETS = ("shop-token", "sk_test_12345678", "admin", "crm-app", "crm-secret", "whsec_1234")
-"""Of shop, payments, feed, CRM (id and secret) and notices."""
+SECRETS = ("shop-token", "sk_test_12345678", "admin", "crm-secret", "whsec_1234")
+"""Of shop, payments, feed, CRM and notices."""
 
 
 class Client:

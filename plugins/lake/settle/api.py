@@ -6,7 +6,7 @@ carries a key, or sets a field to a value.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +64,27 @@ class _Wait(wait_base):
 class WriteApi:
     """One system's API over kept-alive connections; threads may share it."""
 
-    def __init__(self, endpoint: Endpoint, headers: Mapping[str, str], attempts: int = ATTEMPTS) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        headers: Mapping[str, str],
+        attempts: int = ATTEMPTS,
+        *,
+        auth: httpx.Auth | None = None,
+        passing: Callable[[httpx.Response], bool] = lambda response: False,
+    ) -> None:
+        """Plan the connections; nothing is sent yet.
+
+        Args:
+            endpoint: where the system is.
+            headers: of every request.
+            attempts: how often a call is tried before there is no answer.
+            auth: signs requests where a header does not do.
+            passing: whether a 4xx answer means "not now".
+        """
         self.endpoint = endpoint
-        self._client = httpx.Client(base_url=endpoint.base_url, headers=dict(headers), timeout=TIMEOUT)
+        self._passing = passing
+        self._client = httpx.Client(base_url=endpoint.base_url, headers=dict(headers), auth=auth, timeout=TIMEOUT)
         self._retrying = Retrying(
             retry=retry_if_exception_type(SourceUnavailable),
             stop=stop_after_attempt(attempts),
@@ -98,7 +116,7 @@ class WriteApi:
         status = response.status_code
         if status >= 500 and response.headers.get("Idempotent-Replayed") == "true":
             raise Spent(f"{where}: HTTP {status}, kept under its key")
-        if status in (IN_USE, 429) or status >= 500:
+        if status in (IN_USE, 429) or status >= 500 or (status >= 400 and self._passing(response)):
             raise SourceUnavailable(f"{where}: HTTP {status}", retry_after(response.headers.get("Retry-After")))
         if status in (401, 403):
             raise BadCredentials(

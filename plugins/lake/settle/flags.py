@@ -1,28 +1,28 @@
 """The step that flags a customer: one flag for all orders of a customer that are fraud.
 
-The flag goes up with the first order and comes down when the last one is undone, unless a person had put it up before.
-What it was before the first order is noted in the ledger before anything is changed.
+The flag goes up with the first order. When the last one is undone it becomes what it was before the first, which is
+noted in the ledger before anything is changed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from lake.settle.case import Case, Evidence, Job, Result
+from lake.settle.crm import CONFIRMED
 from lake.settle.each import Each
 from order_fraud.settlement import FLAG_CUSTOMER, Entry
 
-CONTACT, BEFORE, NOTE = "contact", "flagged before", "note"
-YES, NO = "yes", "no"
+CONTACT, BEFORE, NOTE = "contact", "flag before", "note"
 
 
 class Contacts(Protocol):
     """The CRM, as far as it is needed here."""
 
-    def contact(self, customer_id: str) -> tuple[str, bool] | None:
-        """Return a customer's contact id and whether it is flagged, None if the CRM does not know the customer."""
+    def contact(self, customer_id: str) -> tuple[str, str] | None:
+        """Return a customer's contact id and its flag, None if the CRM does not know the customer."""
 
-    def set_flag(self, contact_id: str, flagged: bool) -> None:
-        """Flag a contact or take the flag away."""
+    def set_flag(self, contact_id: str, flag: str) -> None:
+        """Flag a contact; an empty flag takes it away."""
 
 
 class Book(Protocol):
@@ -41,7 +41,7 @@ class Flags:
         self._each = Each(self._call)
 
     def prepare(self, cases: Sequence[Case]) -> Mapping[str, Evidence]:
-        """Return each customer's contact, and whether it was flagged before any of the customer's orders was fraud."""
+        """Return each customer's contact, and its flag before any of the customer's orders was fraud."""
         customers = sorted({case.customer_id for case in cases})
         orders = self._ledger.of_customers(customers)
         found: dict[str, Evidence] = {}
@@ -58,22 +58,20 @@ class Flags:
         contact = self._crm.contact(customer_id)
         if contact is None:
             return {NOTE: "the CRM does not know the customer"}
-        return {CONTACT: contact[0], BEFORE: YES if contact[1] else NO}
+        return {CONTACT: contact[0], BEFORE: contact[1]}
 
     def _call(self, job: Job) -> Evidence:
         noted = job.evidence.get(FLAG_CUSTOMER, {})
         if CONTACT not in noted:
             return {}
         if not job.action.undo:
-            self._crm.set_flag(noted[CONTACT], True)
+            self._crm.set_flag(noted[CONTACT], CONFIRMED)
             return {}
         customer_id = job.case.customer_id
         others = _holding(self._ledger.of_customers([customer_id])[customer_id]).keys() - {job.case.order_id}
         if others:
             return {NOTE: f"the flag stays: {', '.join(sorted(others))} of the same customer is fraud, too"}
-        if noted[BEFORE] == YES:
-            return {NOTE: "the flag stays: the customer had been flagged before"}
-        self._crm.set_flag(noted[CONTACT], False)
+        self._crm.set_flag(noted[CONTACT], noted[BEFORE])
         return {}
 
 
