@@ -297,3 +297,44 @@ def test_a_notice_says_what_became_of_the_money_and_is_taken_once(sandbox: Sandb
 def test_a_notice_by_another_secret_is_refused(sandbox: Sandbox) -> None:
     with pytest.raises(Refused, match="the signature is not by our secret"):
         Notices(sandbox.endpoint("notices", "SHOP_TOKEN")).tell(job(TELL_CUSTOMER))
+
+
+# --- all of them, at a bad hour
+
+
+def test_at_a_bad_hour_each_effect_comes_about_once(sandbox: Sandbox) -> None:
+    """Two in five requests are throttled, refused for now, late, carried out with their answer lost, or signed out."""
+    numbers = range(5)
+    for number in numbers:
+        sandbox.charge(f"ch_{number}", f"{number}-1", captured=number % 2 == 0)
+        sandbox.order(f"{number}-1", customer_id=str(number))
+    sandbox.put(contacts=[contact(str(number)) for number in numbers])
+    rules = {"share": 0.4, "seed": 1, "retry_after": 0, "slow_seconds": 0.01}
+    httpx.put(f"{sandbox.url}/sandbox/faults", headers=ADMIN, json=rules).raise_for_status()
+    crm, ports = sandbox.crm, (sandbox.payments.return_money, sandbox.shop.cancel, sandbox.notices.tell)
+    try:
+        for number in numbers:
+            for step, call in zip((RETURN_MONEY, CANCEL_ORDER, TELL_CUSTOMER), ports, strict=True):
+                until_answered(call, job(step, order_id=f"{number}-1"))
+            contact_id, _ = until_answered(crm.contact, str(number))
+            until_answered(crm.set_flag, contact_id, "confirmed")
+        happened = httpx.get(f"{sandbox.url}/sandbox/faults", headers=ADMIN).json()["happened"]
+    finally:
+        httpx.delete(f"{sandbox.url}/sandbox/faults", headers=ADMIN).raise_for_status()
+    assert happened["lost"] >= 3, "carried out, but nobody was told: the case that matters"
+    assert [len(sandbox.refunds(f"ch_{number}")) for number in numbers] == [1] * len(numbers)
+    assert [crm.contact(str(number))[1] for number in numbers] == ["confirmed"] * len(numbers)
+    taken = httpx.get(f"{sandbox.url}/sandbox/notices", headers=ADMIN).json()
+    assert sorted(notice["subject"] for notice in taken) == [f"{number}-1" for number in numbers]
+    for number in numbers:
+        assert sandbox.shop.cancel(job(CANCEL_ORDER, order_id=f"{number}-1"))["cancelled for"] == "FRAUD"
+
+
+def until_answered(call: Any, *given: Any) -> Any:
+    """As Airflow does it with a task."""
+    for _ in range(20):
+        try:
+            return call(*given)
+        except SourceUnavailable:
+            continue
+    raise AssertionError("never answered")
