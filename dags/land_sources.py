@@ -1,30 +1,34 @@
-"""Copies the objects of the SaaS sources into the lake: one flow file, one task."""
+"""Copies the objects of the SaaS sources into the lake: each flow file is one task here, and one DAG of its own.
 
-from datetime import timedelta
+``land_sources`` lands them all, by hand. ``land_<flow>`` lands one, on the schedule that its file says.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
+import yaml
+from airflow.sdk import DAG, Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, task
 
 FLOWS = Path(__file__).parent / "flows"
-OBJECTS = {"shop_orders": "shop.orders", "payments_charges": "payments.charges"}
 
 DOC = """
-### Shop and payment provider into the lake
+### {title}
 
-One task per file in `dags/flows`. It fetches what changed since the last run (the watermark is kept in the table's own
-snapshot), masks ip and e-mail addresses, checks every row with Great Expectations, and merges: **a row that comes
-again replaces its earlier version, so running it twice changes nothing**. Rows that fail a check go to
-`quarantine.<object>` with the reason and stay out of the table; too many of them stop `reconcile_orders`, not the
-landing.
+{what} It fetches what changed since the last run (the watermark is kept in the table's own snapshot), keeps what the
+flow file maps, masks personal data, checks every row with Great Expectations, and merges: **a row that comes again
+replaces its earlier version, so running it twice changes nothing**. Rows that fail a check go to `quarantine.<object>`
+with the reason and stay out of the table; too many of them stop `reconcile_orders`, not the landing.
 
-Start it by hand, or `POST /api/v2/dags/land_sources/dagRuns`. Each task returns the rows it landed (tab *XCom*).
+Start it by hand, or `POST /api/v2/dags/{dag_id}/dagRuns`. Each task returns the rows it landed (tab *XCom*).
 
 | a task fails with | what it means | what to do |
 |---|---|---|
 | `BadCredentials` | 401 or 403 | put a valid secret into the connection that the message names |
 | `BadSetting` | connection or `masking_key` missing | set what the message names |
 | `SourceUnavailable` | no answer, 429 or 5xx, after many attempts | nothing: the task tries again |
+| `SourceRefused` | the source says that the request is wrong, an unknown field for example | mend the flow file |
 | `BadFlow` | a flow file cannot be used | the message names file and field |
 """
 
@@ -32,41 +36,79 @@ Start it by hand, or `POST /api/v2/dags/land_sources/dagRuns`. Each task returns
 HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless", action=RetryAction.FAIL)])
 
 
-@dag(
-    schedule=None,
-    catchup=False,
-    max_active_runs=1,
-    tags=["landing", "sources"],
-    doc_md=DOC,
-    params={
-        "everything": Param(
-            False,
-            type="boolean",
-            title="Fetch everything",
-            description="Ignore the watermark and fetch all rows anew, for example after a flow was mended. "
-            "Rows that are in the lake already, unchanged, cost nothing.",
-        )
-    },
-    default_args={
-        "retries": 3,
-        "retry_delay": timedelta(seconds=5),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=5),
-        "retry_policy": HOPELESS,
-        "execution_timeout": timedelta(hours=1),
-    },
+EVERYTHING = Param(
+    False,
+    type="boolean",
+    title="Fetch everything",
+    description="Ignore the watermark and fetch all rows anew, for example after a flow was mended. "
+    "Rows that are in the lake already, unchanged, cost nothing.",
 )
-def land_sources() -> None:
-    """One task per flow, side by side."""
-    for flow, table in OBJECTS.items():
-
-        @task(task_id=flow, outlets=[Asset(table)])
-        def land(name: str) -> dict[str, Any]:
-            from lake.tasks import land_flow
-
-            return land_flow(FLOWS / f"{name}.yaml")
-
-        land(flow)
 
 
-land_sources()
+def heading(path: Path) -> dict[str, Any]:
+    """What a flow file says at the top. Only the task reads it whole: a bad file must not take the other DAGs away."""
+    try:
+        found = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except yaml.YAMLError:
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
+def schedule_of(flow: Mapping[str, Any]) -> str | list[Asset] | None:
+    """The schedule of a flow: none, cron, or an asset."""
+    match flow.get("schedule"):
+        case {"asset": str(asset)}:
+            return [Asset(asset)]
+        case str(cron) if len(cron.split()) == 5 or cron.startswith("@"):
+            return cron
+    return None
+
+
+def landing(
+    dag_id: str, title: str, what: str, flows: Mapping[str, Mapping[str, Any]], schedule: str | list[Asset] | None
+) -> DAG:
+    """A DAG with one task per flow, side by side."""
+    with DAG(
+        dag_id,
+        schedule=schedule,
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        tags=["landing", "sources"],
+        doc_md=DOC.format(title=title, what=what, dag_id=dag_id),
+        params={"everything": EVERYTHING},
+        default_args={
+            "retries": 3,
+            "retry_delay": timedelta(seconds=5),
+            "retry_exponential_backoff": 2.0,
+            "max_retry_delay": timedelta(minutes=5),
+            "retry_policy": HOPELESS,
+            "execution_timeout": timedelta(hours=1),
+        },
+    ) as made:
+        for name, flow in flows.items():
+            table = flow.get("table")
+
+            @task(task_id=name, outlets=[Asset(table)] if isinstance(table, str) else [])
+            def land(name: str) -> dict[str, Any]:
+                from lake.tasks import land_flow
+
+                return land_flow(FLOWS / f"{name}.yaml")
+
+            land(name)
+    return made
+
+
+HEADINGS = {path.stem: heading(path) for path in sorted(FLOWS.glob("*.yaml"))}
+
+land_sources = landing(
+    "land_sources", "Every source into the lake", "One task per file in `dags/flows`.", HEADINGS, None
+)
+for _name, _flow in HEADINGS.items():
+    globals()[f"land_{_name}"] = landing(
+        f"land_{_name}",
+        f"{_flow.get('table')} into the lake",
+        f"Lands the object of `dags/flows/{_name}.yaml` alone, on the schedule that stands there.",
+        {_name: _flow},
+        schedule_of(_flow),
+    )

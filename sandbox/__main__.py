@@ -1,4 +1,5 @@
-"""Serves the sandbox: a shop (Shopify's GraphQL Admin API) and a payment provider (Stripe's API) still empty.
+"""Serves the sandbox, still empty: a shop (Shopify's GraphQL Admin API), a payment provider (Stripe's API), a CRM
+(Salesforce's REST API), and a webhook that takes notices about orders.
 
 `python -m sandbox.feed` fills them. Nothing is kept when the server stops.
 """
@@ -10,15 +11,23 @@ import sys
 import uvicorn
 
 from sandbox.app import BUCKET_POINTS, POINTS_PER_SECOND, NotSet, create_app, settings_from
+from sandbox.crm.sessions import SESSION_SECONDS
 
 _EPILOG = """
 routes:
   POST /admin/api/2026-07/graphql.json    the shop; header X-Shopify-Access-Token = SANDBOX_SHOP_TOKEN
   GET  /v1/charges, /v1/charges/{id}      the payments; Authorization: Bearer SANDBOX_PAYMENTS_KEY
+  GET  /v1/charges/search                 charges of an order
+  GET, POST /v1/refunds                   refunds; POST /v1/payment_intents/{id}/cancel before the capture
+  POST /webhooks/orders                   notices about orders, signed with SANDBOX_NOTICES_SECRET
+  GET  /sandbox/notices                   which were taken; Authorization: Bearer SANDBOX_ADMIN_TOKEN
+  POST /services/oauth2/token             the CRM; client countersign, secret SANDBOX_CRM_SECRET
+  GET  /services/data/v66.0/query         SOQL over Account and Contact; .../sobjects/ describes, reads and writes them
   POST, DELETE /sandbox/records           feed and empty; Authorization: Bearer SANDBOX_ADMIN_TOKEN
-  GET  /health                            how many orders and charges there are
+  GET, PUT, DELETE /sandbox/faults        let a share of the requests fail: {"share": 0.2, "seed": 1}; the same token
+  GET  /health                            how many records there are
 
-The three secrets come from the environment and have no defaults. Exit code 2: wrong usage, or a secret is missing.
+The secrets come from the environment and have no defaults. Exit code 2: wrong usage, or a secret is missing.
 """
 
 
@@ -46,6 +55,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="POINTS",
         help="what comes back each second (default %(default)s: Shopify Plus; a standard shop has 100)",
     )
+    parser.add_argument(
+        "--crm-session",
+        type=float,
+        default=SESSION_SECONDS,
+        metavar="SECONDS",
+        help="how long an access token of the CRM is good (default %(default)s)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -53,7 +69,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until stopped."""
     options = parse_arguments(arguments)
     try:
-        settings = settings_from(os.environ, bucket_points=options.bucket, points_per_second=options.restore)
+        settings = settings_from(
+            os.environ,
+            bucket_points=options.bucket,
+            points_per_second=options.restore,
+            session_seconds=options.crm_session,
+        )
     except NotSet as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

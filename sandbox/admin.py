@@ -2,24 +2,39 @@
 
 import secrets
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Request
 
+from sandbox.crm.api import Crm
+from sandbox.injection import Faults, Rules
+from sandbox.notices import Notices
 from sandbox.payments import Payments
-from sandbox.records import Load
+from sandbox.records import Load, Order
 from sandbox.shop import Shop
+from sandbox.store import Numbered
 
 type Counts = dict[str, int | str]
 
+KEYS = {"orders": "order_id", "charges": "charge_id", "accounts": "customer_id", "contacts": "customer_id"}
+"""What is loaded, and by which field a record replaces its earlier version."""
 
-def routes(shop: Shop, payments: Payments, token: str) -> APIRouter:
+
+def routes(shop: Shop, payments: Payments, crm: Crm, notices: Notices, token: str) -> APIRouter:
     """Health for everyone; loading and clearing for whoever has the token."""
     router = APIRouter()
     guarded = [Depends(_only_with(token))]
 
+    stores: dict[str, Numbered[Any]] = {
+        "orders": shop.orders,
+        "charges": payments.charges,
+        "accounts": crm.accounts,
+        "contacts": crm.contacts,
+    }
+
     def counts() -> Counts:
-        return {"status": "ok", "orders": len(shop.orders), "charges": len(payments.charges)}
+        return {"status": "ok"} | {name: len(records) for name, records in stores.items()}
 
     @router.get("/health")
     async def health() -> Counts:
@@ -30,18 +45,59 @@ def routes(shop: Shop, payments: Payments, token: str) -> APIRouter:
         try:
             records = msgspec.json.decode(await request.body(), type=Load)
         except msgspec.DecodeError as error:
-            raise HTTPException(400, f"the body is not a load of orders and charges: {error}") from error
-        for order in records.orders:
-            shop.orders.put(order.order_id, order)
-        for charge in records.charges:
-            payments.charges.put(charge.charge_id, charge)
+            raise HTTPException(400, f"the body is not a load of records: {error}") from error
+        for name, key in KEYS.items():
+            for record in getattr(records, name):
+                stores[name].put(getattr(record, key), _still_cancelled(shop, record))
         return counts()
 
     @router.delete("/sandbox/records", dependencies=guarded)
     async def clear() -> Counts:
-        shop.orders.clear()
-        payments.charges.clear()
+        for store in stores.values():
+            store.clear()
+        crm.locators.clear()
+        payments.clear()
+        notices.clear()
         return counts()
+
+    @router.get("/sandbox/notices", dependencies=guarded)
+    async def notices_taken() -> list[dict[str, object]]:
+        return [msgspec.json.decode(body) for body in notices.taken.values()]
+
+    return router
+
+
+def _still_cancelled(shop: Shop, order: object) -> object:
+    """A record as it is to be kept: the cancellation of an order holds, though the order is fed again."""
+    if not isinstance(order, Order):
+        return order
+    before = shop.orders.get(shop.orders.number(order.order_id) or 0)
+    if before is None or before.cancelled is None:
+        return order
+    kept = {name: getattr(before, name) for name in ("updated", "cancelled", "cancel_reason", "staff_note")}
+    return msgspec.structs.replace(order, **kept)
+
+
+def fault_routes(faults: Faults, token: str) -> APIRouter:
+    """See and set how many requests fail, for whoever has the token."""
+    router = APIRouter(dependencies=[Depends(_only_with(token))])
+
+    @router.get("/sandbox/faults")
+    async def injected() -> dict[str, object]:
+        return {"rules": msgspec.to_builtins(faults.rules), "happened": dict(faults.happened)}
+
+    @router.put("/sandbox/faults")
+    async def inject(request: Request) -> dict[str, object]:
+        try:
+            faults.set(msgspec.json.decode(await request.body(), type=Rules))
+        except msgspec.DecodeError as error:
+            raise HTTPException(400, f"the body is not a set of rules for faults: {error}") from error
+        return await injected()
+
+    @router.delete("/sandbox/faults")
+    async def mend() -> dict[str, object]:
+        faults.set(Rules(share=0.0))
+        return await injected()
 
     return router
 

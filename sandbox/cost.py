@@ -1,8 +1,8 @@
 """The shop's throttle: what a GraphQL query costs, and a bucket of points that refills.
 
-Published rules (shopify.dev, "GraphQL Admin API rate limits"): a scalar costs nothing, an object 1 point, a connection
-is sized by ``first``; the bucket must hold the *requested* cost before a query runs, and gets back what the result did
-not need. How the size counts is not published: see docs/decisions/0021.
+Published rules (shopify.dev, "GraphQL Admin API rate limits"): a scalar costs nothing, an object 1 point, a mutation 10
+more, a connection is sized by ``first``; the bucket must hold the *requested* cost before a query runs, and gets back
+what the result did not need. How the size counts is not published: see docs/decisions/0021.
 """
 
 import math
@@ -19,6 +19,7 @@ from graphql import (
     GraphQLSchema,
     InlineFragmentNode,
     OperationDefinitionNode,
+    OperationType,
     SelectionSetNode,
     get_argument_values,
     get_named_type,
@@ -26,6 +27,7 @@ from graphql import (
 from graphql.execution.values import VariableValues
 
 CONNECTION_POINTS = 2
+MUTATION_POINTS = 10
 type Path = tuple[str, ...]
 
 
@@ -52,7 +54,10 @@ class Meter:
                 when the number that was asked for counts.
         """
         root = self.schema.get_root_type(operation.operation)
-        return 0 if root is None else self._selection(root, operation.selection_set, (), returned)
+        if root is None:
+            return 0
+        base = MUTATION_POINTS if operation.operation is OperationType.MUTATION else 0
+        return base + self._selection(root, operation.selection_set, (), returned)
 
     def _selection(
         self, parent: GraphQLObjectType, selected: SelectionSetNode, path: Path, returned: Mapping[Path, int] | None

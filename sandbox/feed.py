@@ -2,7 +2,8 @@
 
 The shop gets every order but those of order-not-sold. The payment provider gets a charge for each of the shop's orders
 but those of payment-missing, over another amount for amount-differs, and charges that belong to no order for
-payment-orphan. Feeding twice changes nothing. Rows that the producer would reject are left out here as well.
+payment-orphan. The CRM gets an account and a contact for each customer. Feeding twice changes nothing, but what was
+written back to the CRM since is gone. Rows that the producer would reject are left out here as well.
 """
 
 import argparse
@@ -26,10 +27,14 @@ from producers.book import CURRENCY, Book, Sale
 from producers.orders_csv import BadFile
 from sandbox import faults
 from sandbox.app import ADMIN_TOKEN
-from sandbox.records import Charge, Load, Order
+from sandbox.records import Account, Charge, Contact, Load, Order
 
 PER_REQUEST = 2_000
 DEFAULT_URL = "http://127.0.0.1:18080"
+
+FIRST_NAMES = ("Ada", "Alan", "Barbara", "Claude", "Dorothy", "Edsger", "Grace", "John", "Katherine", "Niklaus")
+LAST_NAMES = ("Abel", "Bernoulli", "Cantor", "Dirichlet", "Euler", "Fermat", "Gauss", "Hilbert", "Jacobi", "Noether")
+"""Of mathematicians and programmers, put together at random."""
 
 type Plan = Mapping[str, list[str]]
 
@@ -55,7 +60,7 @@ def order_of(sale: Sale) -> Order:
         updated=moment,
         amount=row.amount,
         currency=CURRENCY,
-        email=f"c{row.user_id}@example.test",
+        email=email_of(row.user_id),
         ip=row.ip,
     )
 
@@ -88,6 +93,38 @@ def _charge(order_id: str, like: Sale, amount: int) -> Charge:
     )
 
 
+def accounts(book: Book) -> Iterator[Account]:
+    """What the CRM knows of households: one for each customer, whose name is invented."""
+    for row in book.signups:
+        moment = int(row.signup_time.timestamp())
+        name = f"{_last_name(row.user_id)} Household"
+        yield Account(customer_id=row.user_id, created=moment, updated=moment, name=name)
+
+
+def contacts(book: Book) -> Iterator[Contact]:
+    """What the CRM knows of people: each customer, whose name and e-mail address are invented."""
+    for row in book.signups:
+        moment = int(row.signup_time.timestamp())
+        yield Contact(
+            customer_id=row.user_id,
+            created=moment,
+            updated=moment,
+            first_name=random.Random(f"first name/{row.user_id}").choice(FIRST_NAMES),
+            last_name=_last_name(row.user_id),
+            email=email_of(row.user_id),
+            lead_source=row.source,
+        )
+
+
+def email_of(customer_id: str) -> str:
+    """A customer's e-mail address, the same in the shop and in the CRM."""
+    return f"c{customer_id}@example.test"
+
+
+def _last_name(customer_id: str) -> str:
+    return random.Random(f"last name/{customer_id}").choice(LAST_NAMES)
+
+
 def read_plan(path: Path, book: Book) -> Plan:
     """Read a plan of ``sandbox.faults`` and check it against the orders.
 
@@ -114,6 +151,10 @@ def batches(book: Book, plan: Plan, seed: int) -> Iterator[Load]:
         yield Load(orders=list(some_orders))
     for some_charges in batched(charges(book, plan, seed), PER_REQUEST):
         yield Load(charges=list(some_charges))
+    for some_accounts in batched(accounts(book), PER_REQUEST):
+        yield Load(accounts=list(some_accounts))
+    for some_contacts in batched(contacts(book), PER_REQUEST):
+        yield Load(contacts=list(some_contacts))
 
 
 def send(url: str, token: str, loads: list[Load], screen: Console) -> dict[str, int]:
@@ -171,7 +212,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 4
     planted = sum(len(plan.get(kind, ())) for kind in faults.KINDS)
-    print(f"the sandbox holds {held['orders']:,} orders and {held['charges']:,} charges; {planted} faults are planted")
+    print(
+        f"the sandbox holds {held['contacts']:,} contacts, {held['orders']:,} orders and {held['charges']:,} charges; "
+        f"{planted} faults are planted"
+    )
     return 0
 
 

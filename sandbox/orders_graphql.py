@@ -13,7 +13,7 @@ from typing import Any
 
 from graphql import GraphQLError, GraphQLObjectType, GraphQLResolveInfo, GraphQLSchema, build_schema
 
-from sandbox import cost, search
+from sandbox import cancel, cost, search
 from sandbox.records import Order
 from sandbox.store import Numbered, Position, Value
 
@@ -80,6 +80,11 @@ def schema() -> GraphQLSchema:
     query.fields["shop"].resolve = lambda *_: {"name": "Countersign sandbox", "currencyCode": "USD"}
     query.fields["order"].resolve = _order
     query.fields["orders"].resolve = _orders
+    query.fields["job"].resolve = lambda _, info, id: cancel.job(info, id)
+    mutation = built.mutation_type
+    if not isinstance(mutation, GraphQLObjectType):
+        raise TypeError("shop.graphql has no mutation type")
+    mutation.fields["orderCancel"].resolve = _order_cancel
     return built
 
 
@@ -88,12 +93,20 @@ def _refuse(message: str, code: str = "BAD_REQUEST") -> GraphQLError:
 
 
 def _order(_: object, info: GraphQLResolveInfo[Asked], id: str) -> dict[str, Any] | None:  # named by the schema
-    asked = info.context
-    number = id.removeprefix(_ORDER_GID)
-    if number == id or not number.isdecimal():
-        raise _refuse(f"Invalid global id '{id}'", "argumentLiteralsIncompatible")
-    order = asked.orders.get(int(number))
-    return None if order is None else as_node(int(number), order)
+    number = _number(id)
+    order = info.context.orders.get(number)
+    return None if order is None else as_node(number, order)
+
+
+def _order_cancel(_: object, info: GraphQLResolveInfo[Asked], **arguments: Any) -> dict[str, Any]:
+    return cancel.order_cancel(info.context.orders, _number(arguments["orderId"]), arguments)
+
+
+def _number(gid: str) -> int:
+    number = gid.removeprefix(_ORDER_GID)
+    if number == gid or not number.isdecimal():
+        raise _refuse(f"Invalid global id '{gid}'", "argumentLiteralsIncompatible")
+    return int(number)
 
 
 def _orders(_: object, info: GraphQLResolveInfo[Asked], **arguments: Any) -> dict[str, Any]:
@@ -188,6 +201,7 @@ def as_node(number: int, order: Order) -> dict[str, Any]:
     """An order in Shopify's words."""
     money = {"amount": decimal_string(order.amount), "currencyCode": order.currency}
     created_at = _iso(order.created)
+    cancelled = cancel.is_cancelled(order)
     return {
         "id": f"{_ORDER_GID}{number}",
         "legacyResourceId": str(number),
@@ -195,7 +209,8 @@ def as_node(number: int, order: Order) -> dict[str, Any]:
         "createdAt": created_at,
         "processedAt": created_at,
         "updatedAt": created_at if order.updated == order.created else _iso(order.updated),
-        "cancelledAt": None,
+        "cancelledAt": _iso(int(order.cancelled)) if cancelled and order.cancelled is not None else None,
+        "cancelReason": order.cancel_reason if cancelled else None,
         "clientIp": order.ip,
         "email": order.email,
         "currencyCode": order.currency,
@@ -204,7 +219,8 @@ def as_node(number: int, order: Order) -> dict[str, Any]:
             "legacyResourceId": order.customer_id,
             "email": order.email,
         },
-        "displayFinancialStatus": "AUTHORIZED",
+        "displayFinancialStatus": "VOIDED" if cancelled else "AUTHORIZED",
+        "displayFulfillmentStatus": "FULFILLED" if order.fulfilled else "UNFULFILLED",
         "sourceIdentifier": order.order_id,
         "customAttributes": [{"key": "order_id", "value": order.order_id}],
         "test": False,

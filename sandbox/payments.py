@@ -1,13 +1,15 @@
-"""The payment provider, as Stripe's API: listing and retrieving charges, newest first, in Stripe's error forms.
+"""The payment provider, as Stripe's API: listing, finding and retrieving charges, in Stripe's error forms.
 
-Public documentation: docs.stripe.com/api/charges/list, /api/pagination, /api/errors.
+Public documentation: docs.stripe.com/api/charges/list, /api/pagination, /api/errors, /docs/search. What changes a
+charge is in :mod:`sandbox.refunds`.
 """
 
 import base64
 import binascii
 import hashlib
+import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -22,6 +24,7 @@ DEFAULT_PER_PAGE = 10
 _CREATED = ("created[gt]", "created[gte]", "created[lt]", "created[lte]")
 _KNOWN = frozenset({"limit", "starting_after", "ending_before", "created", *_CREATED})
 _BRANDS = ("visa", "mastercard", "amex", "discover")
+_SEARCH = re.compile(r"""\s*metadata\[(['"])order_id\1\]\s*:\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\s*""")
 _ERRORS_PAGE = "https://stripe.com/docs/error-codes/"
 
 
@@ -33,10 +36,17 @@ class Refused(Exception):
         error: Stripe's error object.
     """
 
-    def __init__(self, status: int, message: str, code: str | None = None, param: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: str | None = None,
+        param: str | None = None,
+        kind: str = "invalid_request_error",
+    ) -> None:
         super().__init__(message)
         self.status = status
-        self.error: dict[str, str] = {"message": message, "type": "invalid_request_error"}
+        self.error: dict[str, str] = {"message": message, "type": kind}
         if code:
             self.error |= {"code": code, "doc_url": _ERRORS_PAGE + code.replace("_", "-")}
         if param:
@@ -47,12 +57,57 @@ class Refused(Exception):
         return JSONResponse({"error": self.error}, self.status)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """Money on its way back.
+
+    Attributes:
+        refund_id: ``re_...``.
+        charge_id: of the charge.
+        amount: minor units.
+        created: seconds since 1970, UTC.
+        reason: as it was given.
+        metadata: as it was given.
+    """
+
+    refund_id: str
+    charge_id: str
+    amount: int
+    created: int
+    reason: str | None
+    metadata: dict[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Payments:
-    """What the routes need: all charges, and the secret key."""
+    """What the routes need.
+
+    Attributes:
+        charges: all of them.
+        key: the secret key.
+        refunds: all of them, oldest first.
+        cancelled: why each cancelled PaymentIntent was, by its id.
+        kept: answers by idempotency key, each with what was asked.
+    """
 
     charges: Numbered[Charge]
     key: str
+    refunds: list[Refund] = field(default_factory=list)
+    cancelled: dict[str, str | None] = field(default_factory=dict)
+    kept: dict[str, tuple[object, JSONResponse]] = field(default_factory=dict)
+
+    def charge(self, charge_id: str) -> Charge | None:
+        """The charge of this id."""
+        return self.charges.get(self.charges.number(charge_id) or 0)
+
+    def refunded(self, charge: Charge) -> int:
+        """What has gone back of a charge, minor units."""
+        return sum(refund.amount for refund in self.refunds if refund.charge_id == charge.charge_id)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for store in (self.charges, self.refunds, self.cancelled, self.kept):
+            store.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +136,22 @@ def routes(payments: Payments) -> APIRouter:
         except Refused as refused:
             return refused.answer()
 
+    @router.get("/v1/charges/search")
+    async def search_charges(request: Request) -> JSONResponse:
+        try:
+            authorise(request.headers.get("Authorization"), payments.key)
+            return JSONResponse(searched(payments, dict(request.query_params)))
+        except Refused as refused:
+            return refused.answer()
+
     @router.get("/v1/charges/{charge_id}")
     async def retrieve_charge(charge_id: str, request: Request) -> JSONResponse:
         try:
             authorise(request.headers.get("Authorization"), payments.key)
-            charge = payments.charges.get(payments.charges.number(charge_id) or 0)
+            charge = payments.charge(charge_id)
             if charge is None:
                 raise Refused(404, f"No such charge: '{charge_id}'", "resource_missing", "id")
-            return JSONResponse(as_object(charge))
+            return JSONResponse(as_object(charge, payments.refunded(charge)))
         except Refused as refused:
             return refused.answer()
 
@@ -194,28 +257,53 @@ def listed(payments: Payments, page: _Page) -> dict[str, Any]:
         "object": "list",
         "url": "/v1/charges",
         "has_more": more,
-        "data": [as_object(charge) for charge in charges],
+        "data": [as_object(charge, payments.refunded(charge)) for charge in charges],
     }
 
 
-def as_object(charge: Charge) -> dict[str, Any]:
-    """A charge in Stripe's words."""
+def searched(payments: Payments, given: dict[str, str]) -> dict[str, Any]:
+    """The charges of one order, newest first: the sandbox finds by ``metadata['order_id']:'...'`` and nothing else.
+
+    Raises:
+        Refused: another query, or a parameter that is not known.
+    """
+    if unknown := given.keys() - {"query", "limit"}:
+        name = sorted(unknown)[0]
+        raise Refused(400, f"Received unknown parameter: {name}", "parameter_unknown", name)
+    match = _SEARCH.fullmatch(given.get("query", ""))
+    if match is None:
+        raise Refused(400, "We were unable to parse your search query.", None, "query")
+    order_id = re.sub(r"\\(.)", r"\1", match[2] if match[2] is not None else match[3])
+    limit = _integer("limit", given.get("limit", str(DEFAULT_PER_PAGE)))
+    found = [charge for _, charge in payments.charges.scan(created, descending=True) if charge.order_id == order_id]
+    return {
+        "object": "search_result",
+        "url": "/v1/charges/search",
+        "has_more": len(found) > limit,
+        "next_page": None,
+        "data": [as_object(charge, payments.refunded(charge)) for charge in found[:limit]],
+    }
+
+
+def as_object(charge: Charge, refunded: int = 0) -> dict[str, Any]:
+    """A charge in Stripe's words, of which so many minor units have gone back."""
     card = hashlib.sha256(f"card/{charge.customer_id}".encode()).digest()
     return {
         "id": charge.charge_id,
         "object": "charge",
         "amount": charge.amount,
-        "amount_captured": 0,
-        "amount_refunded": 0,
-        "captured": False,
+        "amount_captured": charge.amount if charge.captured else 0,
+        "amount_refunded": refunded,
+        "captured": charge.captured,
         "created": charge.created,
         "currency": charge.currency.lower(),
         "description": None,
-        "disputed": False,
+        "disputed": charge.disputed,
         "failure_code": None,
         "livemode": False,
         "metadata": {"order_id": charge.order_id},
         "paid": True,
+        "payment_intent": charge.intent_id,
         "payment_method_details": {
             "type": "card",
             "card": {
@@ -225,6 +313,6 @@ def as_object(charge: Charge) -> dict[str, Any]:
                 "funding": "credit",
             },
         },
-        "refunded": False,
+        "refunded": refunded >= charge.amount,
         "status": "succeeded",
     }

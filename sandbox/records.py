@@ -1,4 +1,6 @@
-"""What the sandbox keeps: orders of the shop and charges of the payment provider, independent of any dialect."""
+"""What the sandbox keeps, independent of any dialect: orders of the shop, charges of the payment provider, accounts and
+contacts of the CRM.
+"""
 
 import msgspec
 
@@ -15,6 +17,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         currency: ISO 4217.
         email: invented.
         ip: dotted IPv4, None if the shop does not know it.
+        fulfilled: the parcel has been handed over.
+        cancelled: when the order is or was cancelled, seconds since 1970; None if it is not to be.
+        cancel_reason: Shopify's word for why.
+        staff_note: of who cancelled it.
     """
 
     order_id: str
@@ -25,10 +31,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     currency: str
     email: str
     ip: str | None
+    fulfilled: bool = False
+    cancelled: float | None = None
+    cancel_reason: str | None = None
+    staff_note: str | None = None
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A charge as the payment provider knows it: authorised, not captured, since capture happens at dispatch.
+    """A charge as the payment provider knows it; by default authorised only, since capture happens at dispatch.
 
     Attributes:
         charge_id: ``ch_...``.
@@ -37,6 +47,8 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         created: seconds since 1970, UTC.
         amount: minor units.
         currency: ISO 4217.
+        captured: the money has moved.
+        disputed: the cardholder's bank has taken it back.
     """
 
     charge_id: str
@@ -45,6 +57,53 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     created: int
     amount: int
     currency: str
+    captured: bool = False
+    disputed: bool = False
+
+    @property
+    def intent_id(self) -> str:
+        """The PaymentIntent that made the charge."""
+        return f"pi_{self.charge_id.removeprefix('ch_')}"
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A customer's household as the CRM knows it.
+
+    Attributes:
+        customer_id: ours; its external id.
+        created: seconds since 1970, UTC.
+        updated: seconds since 1970, UTC.
+        name: invented.
+    """
+
+    customer_id: str
+    created: int
+    updated: int
+    name: str
+
+
+class Contact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A customer as the CRM knows it.
+
+    Attributes:
+        customer_id: ours; its external id.
+        created: seconds since 1970, UTC.
+        updated: seconds since 1970, UTC.
+        first_name, last_name, email: invented.
+        lead_source: the marketing channel, None if unknown.
+        fraud_status: what was written back, None if nothing was.
+        locked: an approval is under way, nobody may change the contact.
+    """
+
+    customer_id: str
+    created: int
+    updated: int
+    first_name: str | None
+    last_name: str
+    email: str | None
+    lead_source: str | None = None
+    fraud_status: str | None = None
+    locked: bool = False
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,3 +111,5 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     orders: list[Order] = []
     charges: list[Charge] = []
+    accounts: list[Account] = []
+    contacts: list[Contact] = []

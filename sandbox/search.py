@@ -19,7 +19,7 @@ FIELDS: dict[str, Callable[[Order], int | str]] = {
     "email": lambda order: order.email,
     "customer_id": lambda order: order.customer_id,
     "source_identifier": lambda order: order.order_id,
-    "financial_status": lambda _: "authorized",
+    "financial_status": lambda order: "authorized" if order.cancelled is None else "voided",
 }
 DATES = frozenset({"created_at", "processed_at", "updated_at"})
 

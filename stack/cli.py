@@ -28,7 +28,7 @@ parts:
   kafka     one Kafka node (KRaft)
   topics    creates the topics of plugins/order_fraud/topics.py
   s3        SeaweedFS with the bucket of the lake
-  sandbox   stand-ins of the shop's and the payment provider's API
+  sandbox   stand-ins of the shop's, the payment provider's and the CRM's API
   workers   stream workers (Faust)
 
 Everything listens on 127.0.0.1 only. Run-time files (data, logs/, pids/, secrets.json, state.json) are in .stack/.

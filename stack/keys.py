@@ -21,6 +21,8 @@ class Keys:
     s3_secret_key: str = field(default_factory=_token)
     shop_token: str = field(default_factory=lambda: f"shpat_{secrets.token_hex(16)}")
     payments_key: str = field(default_factory=lambda: f"sk_test_{secrets.token_hex(16)}")
+    crm_secret: str = field(default_factory=lambda: secrets.token_hex(32))
+    notices_secret: str = field(default_factory=lambda: f"whsec_{secrets.token_hex(16)}")
     sandbox_admin_token: str = field(default_factory=lambda: secrets.token_hex(16))
     masking_key: str = field(default_factory=lambda: secrets.token_hex(32))
     airflow_password: str = field(default_factory=_token)

@@ -89,8 +89,12 @@ class Site:
             "SANDBOX_ADMIN_TOKEN": keys.sandbox_admin_token,
             "SANDBOX_SHOP_TOKEN": keys.shop_token,
             "SANDBOX_PAYMENTS_KEY": keys.payments_key,
+            "SANDBOX_CRM_SECRET": keys.crm_secret,
+            "SANDBOX_NOTICES_SECRET": keys.notices_secret,
             "AIRFLOW_CONN_SHOP": json.dumps(shop),
             "AIRFLOW_CONN_PAYMENTS": json.dumps(shop | {"password": keys.payments_key}),
+            "AIRFLOW_CONN_CRM": json.dumps(shop | {"login": "countersign", "password": keys.crm_secret}),
+            "AIRFLOW_CONN_NOTICES": json.dumps(shop | {"password": keys.notices_secret}),
             "AIRFLOW_VAR_MASKING_KEY": keys.masking_key,
         }
 

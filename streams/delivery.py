@@ -1,4 +1,5 @@
-"""The delivery service: releases on an explicit ``NoFraudDetected`` only, recalls what a correction asks for.
+"""The delivery service: releases on an explicit ``NoFraudDetected`` only, recalls what a correction or a settlement
+asks for.
 
 It also watches over the orders that have no verdict yet (:mod:`streams.watchdog`).
 """
@@ -9,7 +10,7 @@ from typing import Any
 from confluent_kafka import Message
 
 from order_fraud import watch
-from order_fraud.delivery import on_correction, on_verdict
+from order_fraud.delivery import on_correction, on_settlement, on_verdict
 from order_fraud.events import (
     AnyEvent,
     BadEvent,
@@ -17,6 +18,8 @@ from order_fraud.events import (
     DeliveryCancelled,
     DeliveryHeld,
     DeliveryReleased,
+    DeliveryStopRequested,
+    DeliveryStopWithdrawn,
     NoFraudDetected,
     PossibleFraud,
     decode,
@@ -80,9 +83,11 @@ def answer_verdicts(batch: Batch, waiting: Table[watch.Entry]) -> None:
 
 
 def answer_corrections(batch: Batch, _waiting: Table[watch.Entry]) -> None:
-    """Recall the parcels that corrections ask for; findings are for people."""
+    """Recall the parcels that corrections and settlements ask for; findings are for people."""
     for record, event in usable(RECONCILIATION_FINDINGS, batch):
-        if isinstance(event, CorrectionRequested) and (recall := on_correction(event)) is not None:
+        if isinstance(event, DeliveryStopRequested | DeliveryStopWithdrawn):
+            _send(batch, on_settlement(event), record.timestamp()[1])
+        elif isinstance(event, CorrectionRequested) and (recall := on_correction(event)) is not None:
             _send(batch, recall, record.timestamp()[1])
 
 

@@ -11,6 +11,8 @@ from order_fraud.events import (
     Correction,
     CorrectionRequested,
     Customer,
+    DeliveryStopRequested,
+    DeliveryStopWithdrawn,
     Event,
     Feedback,
     Finding,
@@ -24,6 +26,7 @@ from order_fraud.events import (
     PolicyActivated,
     PolicyPublished,
     PossibleFraud,
+    Stop,
     VerdictOverdue,
 )
 from order_fraud.relay import ROUTE, Shelf, receive, step
@@ -57,6 +60,8 @@ def examples() -> dict[str, Event]:
         _overdue(hasty.time),
         _finding(hasty),
         correction,
+        _stop(hasty, DeliveryStopRequested, "stop-delivery"),
+        _stop(hasty, DeliveryStopWithdrawn, "stop-delivery/undo"),
     ]
     by_name = {type(event).__name__: event for event in found if event is not None}
     if missing := events.EVENT_TYPES.keys() - by_name.keys():
@@ -182,6 +187,24 @@ def _finding(held: PossibleFraud) -> FindingRaised:
             amount=held.data.amount,
             currency=held.data.currency,
             remedy="cancel-delivery",
+        ),
+    )
+
+
+def _stop[Word: (DeliveryStopRequested, DeliveryStopWithdrawn)](
+    held: PossibleFraud, kind: type[Word], step: str
+) -> Word:
+    """Settle the hasty order as fraud."""
+    order_id = held.data.order_id
+    return kind(
+        id=f"settle/{order_id}/{step}",
+        source="/settle",
+        subject=order_id,
+        time=held.time + timedelta(days=20),
+        data=Stop(
+            order_id=order_id,
+            customer_id=held.data.customer_id,
+            cause="The order is fraud by FraudConfirmed of review/anna.",
         ),
     )
 

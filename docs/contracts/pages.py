@@ -1,10 +1,11 @@
-"""docs/events.md, docs/signals.md and docs/scorecard.schema.json."""
+"""docs/events.md, docs/signals.md, docs/scorecard.schema.json and docs/flow.schema.json."""
 
 import json
 from typing import Any
 
 import msgspec
 
+from lake.landing.flow import Flow
 from order_fraud import events, signals, topics
 from order_fraud.events import Event
 from order_fraud.scorecard import Scorecard
@@ -69,6 +70,12 @@ def scorecard_schema() -> str:
     """Return docs/scorecard.schema.json: what a scorecard may hold, for editors and other tools."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Countersign scorecard"}
     return json.dumps(schema | msgspec.json.schema(Scorecard), indent=2) + "\n"
+
+
+def flow_schema() -> str:
+    """Return docs/flow.schema.json: what a flow file may say, for editors and other tools."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Countersign flow"}
+    return json.dumps(schema | msgspec.json.schema(Flow), indent=2) + "\n"
 
 
 def kept(topic: Topic) -> str:

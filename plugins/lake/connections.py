@@ -28,7 +28,8 @@ def endpoint(connection_id: str) -> Endpoint:
         missing = "password" if connection.host else "host"
         raise BadSetting(f"the Airflow connection {connection_id} has no {missing}: add it there or in {variable}")
     port = f":{connection.port}" if connection.port else ""
-    return Endpoint(connection_id, f"{connection.schema or 'https'}://{connection.host}{port}", connection.password)
+    url = f"{connection.schema or 'https'}://{connection.host}{port}"
+    return Endpoint(connection_id, url, connection.password, connection.login or "")
 
 
 def masker() -> Masker:

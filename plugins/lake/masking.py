@@ -13,7 +13,7 @@ _TOKEN = re.compile(r"tok_[0-9a-f]{32}\Z")
 
 
 class Masker:
-    """Turns an ip or an e-mail address into its token: ``tok_`` and 32 hex digits of HMAC-SHA256.
+    """Turns an ip, an e-mail address or the number of a card into its token: ``tok_`` and 32 hex digits of HMAC-SHA256.
 
     The same value gives the same token under the same key, wherever it stands. A token is left as it is, so masking
     twice changes nothing.
@@ -42,6 +42,20 @@ class Masker:
             )
             self._known[value] = token
         return token
+
+    def as_kind(self, kind: str, value: str) -> str:
+        """Return the token of personal data of a kind: card, email, ip or text.
+
+        What is the same thing in other spelling gives the same token.
+        """
+        match kind:
+            case "card":
+                return self(value if _TOKEN.match(value) else re.sub(r"[ -]", "", value))
+            case "email":
+                return self.email(value)
+            case "ip":
+                return self(value.strip())
+        return self(value)
 
     def scorecard(self, scorecard: Scorecard) -> Scorecard:
         """Return a scorecard whose lists name masked ips, so that it judges masked orders as the raw one judges raw

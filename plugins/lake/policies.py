@@ -193,7 +193,7 @@ def _write(bootstrap: str, wanted: Callable[[Policies], Iterator[PolicyEvent]]) 
         before = _read(bootstrap)
         new = list(wanted(before))
         if new:
-            _commit(producer, new)
+            _wait_until_read(bootstrap, _commit(producer, new))
     except (KafkaException, TopicUnusable) as error:
         raise NotPublished(f"{FRAUD_POLICIES.name} at {bootstrap}: {_words(error)}; run it again") from error
     after = before
@@ -203,12 +203,32 @@ def _write(bootstrap: str, wanted: Callable[[Policies], Iterator[PolicyEvent]]) 
     return Written(before, after)
 
 
-def _commit(producer: Producer, new: list[PolicyEvent]) -> None:
+def _commit(producer: Producer, new: list[PolicyEvent]) -> int:
+    """Write events in one transaction; return the offset of the last."""
+    offsets: list[int] = []
     producer.begin_transaction()
     for event in new:
         key, value = policies.record(event)
-        producer.produce(FRAUD_POLICIES.name, value, key)
+        producer.produce(
+            FRAUD_POLICIES.name, value, key, on_delivery=lambda error, message: offsets.append(message.offset())
+        )
+    producer.flush(TIMEOUT_S)
     producer.commit_transaction(TIMEOUT_S)
+    return max(offsets)
+
+
+def _wait_until_read(bootstrap: str, offset: int) -> None:
+    """Wait until whoever reads now finds a record: the broker confirms a commit a moment before it marks its end.
+
+    Raises:
+        KafkaException: it cannot be read after a while.
+    """
+    until = time.monotonic() + TIMEOUT_S
+    with broker.reader(bootstrap) as consumer:
+        while _bound(consumer).end <= offset:
+            if time.monotonic() > until:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "committed, but it cannot be read yet"))
+            time.sleep(0.01)
 
 
 def _read(bootstrap: str) -> Policies:

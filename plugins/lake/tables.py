@@ -1,4 +1,7 @@
-"""Every table of the lake: its columns, how it is partitioned, what its rows mean. Declared here and nowhere else."""
+"""The tables of the lake: their columns, how they are partitioned, what their rows mean.
+
+Those of SaaS sources follow from the flow files (:func:`lake.landing.columns.table_of`); all others are declared here.
+"""
 
 import contextlib
 from dataclasses import dataclass
@@ -86,38 +89,6 @@ def records(topic: Topic) -> TableSpec:
     return _namespace_table(("kafka", name), _RECORDS, "partition", IdentityTransform())
 
 
-SHOP_ORDERS = _namespace_table(
-    ("shop", "orders"),
-    _schema(
-        ("order_id", TEXT, "the merchant's order id"),
-        ("customer_id", TEXT, "the merchant's customer id"),
-        ("created_at", TIME, "when the order was placed"),
-        ("day", DAY, "UTC day of created_at"),
-        ("amount", LONG, "order total in minor units"),
-        ("currency", TEXT, "ISO 4217"),
-        ("email_token?", TEXT, "masked e-mail address"),
-        ("ip_token?", TEXT, "masked ip"),
-        ("financial_status?", TEXT, "as the shop says: AUTHORIZED, PAID, REFUNDED …"),
-        ("updated_at", TIME, "last change at the shop; the cursor of the flow"),
-    ),
-    "day",
-    MonthTransform(),
-)
-PAYMENTS_CHARGES = _namespace_table(
-    ("payments", "charges"),
-    _schema(
-        ("charge_id", TEXT, "the provider's id"),
-        ("order_id?", TEXT, "the order that the charge says it pays for"),
-        ("amount", LONG, "minor units"),
-        ("currency", TEXT, "ISO 4217"),
-        ("created_at", TIME, "when the charge was made; the cursor of the flow"),
-        ("day", DAY, "UTC day of created_at"),
-        ("captured", BooleanType(), "false: only authorised"),
-        ("status", TEXT, "succeeded, pending or failed"),
-    ),
-    "day",
-    MonthTransform(),
-)
 FINDINGS = _namespace_table(
     ("reconciliation", "findings"),
     _schema(
@@ -154,6 +125,27 @@ LABELS = _namespace_table(
     MonthTransform(),
 )
 
+SETTLEMENT = _namespace_table(
+    ("settlement", "steps"),
+    _schema(
+        ("order_id", TEXT, "of the order that is settled as fraud"),
+        ("customer_id", TEXT, "its customer"),
+        ("number", IntegerType(), "of the row among those of its order, from 0: the order in which they were written"),
+        ("word", TEXT, "begun, done, refused or spent, of a step; withdrawn or reopened, of the order"),
+        ("step?", TEXT, "which step; null for a word about the order"),
+        ("undo", BooleanType(), "whether the step is being undone"),
+        ("key?", TEXT, "idempotency key of the call"),
+        ("evidence", TEXT, "JSON object: what the other side said"),
+        ("cause", TEXT, "who says that the order is fraud"),
+        ("known_at", TIME, "when that became known"),
+        ("day", DAY, "UTC day of known_at"),
+        ("at", TIME, "when the row was written"),
+        ("run_id", TEXT, "the run that wrote it"),
+    ),
+    "day",
+    MonthTransform(),
+)
+
 _QUARANTINE = _schema(
     ("quarantine_id", TEXT, "hash of origin, row and expectation: the same failure is kept once"),
     ("row_id?", TEXT, "the row's own id where it has one, topic/partition/offset for a record"),
@@ -172,8 +164,23 @@ def quarantine(source: TableSpec) -> TableSpec:
     return TableSpec(("quarantine", source.identifier[1]), _QUARANTINE)
 
 
-SOURCES: tuple[TableSpec, ...] = (*(records(topic) for topic in ARCHIVED), SHOP_ORDERS, PAYMENTS_CHARGES)
-ALL: tuple[TableSpec, ...] = (*SOURCES, *(quarantine(source) for source in SOURCES), FINDINGS, LABELS)
+def of_source(identifier: tuple[str, str], *columns: tuple[str, IcebergType, str]) -> TableSpec:
+    """Return the table of a SaaS source: its columns, a ``?`` behind the name of an optional one, ``day`` among them.
+
+    It is partitioned by month of ``day``: few files, and the earlier version of a row lies where its new one does.
+    """
+    return _namespace_table(identifier, _schema(*columns), "day", MonthTransform())
+
+
+TOPICS: tuple[TableSpec, ...] = tuple(records(topic) for topic in ARCHIVED)
+"""The archives, in the order in which land_events fills them."""
+
+SOLD, PAID = "shop.orders", "payments.charges"
+RECONCILED = (SOLD, PAID)
+"""The tables of SaaS sources that a reconciliation reads; ``dags/flows`` must land them with the columns it names."""
+
+RESERVED = ("fraud", "kafka", "quarantine", "reconciliation", "settlement")
+"""Namespaces that no source may land in."""
 
 
 @retry(

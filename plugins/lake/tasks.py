@@ -47,7 +47,7 @@ def record_labels() -> dict[str, Any]:
 
 
 def land_flow(path: Path) -> dict[str, Any]:
-    """Land the object of one flow file and return what it brought: table, rows, quarantined, seconds."""
+    """Land the object of one flow file and return what it brought: table, rows, quarantined, seconds, filtered."""
     from lake.landing import sources
 
     flow = load(path)

@@ -6,6 +6,8 @@ from order_fraud.events import (
     DeliveryCancelled,
     DeliveryHeld,
     DeliveryReleased,
+    DeliveryStopRequested,
+    DeliveryStopWithdrawn,
     NoFraudDetected,
     PossibleFraud,
 )
@@ -37,4 +39,19 @@ def on_correction(correction: CorrectionRequested) -> DeliveryCancelled | None:
         subject=order_id,
         time=correction.time,
         data=Delivery(order_id=order_id, customer_id=correction.data.customer_id or order_id, cause=correction.id),
+    )
+
+
+def on_settlement(stop: DeliveryStopRequested | DeliveryStopWithdrawn) -> DeliveryCancelled | DeliveryHeld:
+    """Return what the settlement of a fraud means for the parcel.
+
+    A stop that is withdrawn does not release anything: the parcel waits, since only a ``NoFraudDetected`` lets one go.
+    """
+    outcome = DeliveryCancelled if isinstance(stop, DeliveryStopRequested) else DeliveryHeld
+    return outcome(
+        id=f"delivery/{stop.id}",
+        source=SOURCE,
+        subject=stop.data.order_id,
+        time=stop.time,
+        data=Delivery(order_id=stop.data.order_id, customer_id=stop.data.customer_id, cause=stop.id),
     )

@@ -206,6 +206,14 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True):
     remedy: Annotated[Remedy, Meta(description="what is to be done")]
 
 
+class Stop(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The parcel of an order that is being settled as fraud, and why."""
+
+    order_id: OrderId
+    customer_id: CustomerId
+    cause: Sentence
+
+
 class Activation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which scorecards judge: one with effect, others on trial beside it."""
 
@@ -319,6 +327,18 @@ class CorrectionRequested(Event, frozen=True, tag=True):
     data: Correction
 
 
+class DeliveryStopRequested(Event, frozen=True, tag=True):
+    """An order is settled as fraud: its parcel must be stopped or recalled. ``time`` is when the fraud was known."""
+
+    data: Stop
+
+
+class DeliveryStopWithdrawn(Event, frozen=True, tag=True):
+    """The settlement was undone: the parcel is not recalled any more, it waits for a person. ``time`` is the stop's."""
+
+    data: Stop
+
+
 AnyEvent = (
     NewCustomer
     | NewOrder
@@ -335,6 +355,8 @@ AnyEvent = (
     | VerdictOverdue
     | FindingRaised
     | CorrectionRequested
+    | DeliveryStopRequested
+    | DeliveryStopWithdrawn
 )
 
 EVENT_TYPES: dict[str, type[Event]] = {cls.__name__: cls for cls in AnyEvent.__args__}

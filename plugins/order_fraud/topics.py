@@ -76,12 +76,13 @@ SHOP = "shop producer"
 FRAUD = "fraud service"
 DELIVERY = "delivery service"
 RECONCILE = "reconcile_orders DAG"
+SETTLE = "settle_fraud DAG"
 LANDING = "land_events DAG"
 REPLAY = "replay producer"
 REVIEW = "review desk"
 PAYMENTS = "payments webhook"
 POLICY = "policy publisher"
-SERVICES = (SHOP, REVIEW, PAYMENTS, POLICY, FRAUD, DELIVERY, RECONCILE, LANDING, REPLAY)
+SERVICES = (SHOP, REVIEW, PAYMENTS, POLICY, FRAUD, DELIVERY, RECONCILE, SETTLE, LANDING, REPLAY)
 """All that read or write topics."""
 
 _came_in: dict[type[Event], str] = {
@@ -159,9 +160,16 @@ DELIVERY_EVENTS = Topic(
 RECONCILIATION_FINDINGS = Topic(
     name="reconciliation.findings",
     key="order_id",
-    writers=MappingProxyType({events.FindingRaised: RECONCILE, events.CorrectionRequested: RECONCILE}),
-    readers=(SHOP, DELIVERY, RECONCILE),
-    description="Findings of the batch half and the corrections that they ask for.",
+    writers=MappingProxyType(
+        {
+            events.FindingRaised: RECONCILE,
+            events.CorrectionRequested: RECONCILE,
+            events.DeliveryStopRequested: SETTLE,
+            events.DeliveryStopWithdrawn: SETTLE,
+        }
+    ),
+    readers=(SHOP, DELIVERY, RECONCILE, SETTLE),
+    description="Findings of the batch half, the corrections that they ask for, and the parcels of frauds to stop.",
 )
 DEAD_LETTERS = Topic(
     name="dead-letters",

@@ -1,4 +1,4 @@
-"""The stand-ins of the SaaS systems: shop and payment provider."""
+"""The stand-ins of the SaaS systems: shop, payment provider, CRM, and who takes notices."""
 
 from stack.part import Part, waiting_for_http
 from stack.site import PYTHON, Site

@@ -61,6 +61,7 @@ def described(path: Path) -> dict[str, Any]:
                 "tags": sorted(dag.tags),
                 "catchup": dag.catchup,
                 "max_active_runs": dag.max_active_runs,
+                "schedule": str(dag.schedule),
                 "tasks": {
                     task.task_id: {
                         "retries": task.retries,

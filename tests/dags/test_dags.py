@@ -28,8 +28,10 @@ def test_both_landing_dags_are_there(probed: Probed) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_file_has_no_import_error_and_one_dag_of_its_name(probed: Probed, name: str) -> None:
+    """And, of the landing of sources, one for each flow file."""
     assert probed[name]["import_errors"] == {}
-    assert list(probed[name]["dags"]) == [name.removesuffix(".py")]
+    flows = [f"land_{path.stem}" for path in (DAGS / "flows").glob("*.yaml")] if name == "land_sources.py" else []
+    assert sorted(probed[name]["dags"]) == sorted([name.removesuffix(".py"), *flows])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,15 +121,53 @@ def test_landing_dags_have_one_task_per_source_with_its_asset(probed: Probed) ->
 
     flows = load_all(DAGS / "flows")
     dags = every_dag(probed)
-    topics = {spec.name for spec in tables.SOURCES if spec.identifier[0] == "kafka"}
+    topics = {spec.name for spec in tables.TOPICS}
     assert {name for task in dags["land_events"]["tasks"].values() for name in task["outlets"]} == topics
     assert {name for task in dags["land_sources"]["tasks"].values() for name in task["outlets"]} == set(flows)
     for task_id in dags["land_sources"]["tasks"]:
         assert (DAGS / "flows" / f"{task_id}.yaml").exists()
+        assert dags[f"land_{task_id}"]["tasks"] == {task_id: dags["land_sources"]["tasks"][task_id]}
     for dag_id in ("land_events", "land_sources"):
         for task in dags[dag_id]["tasks"].values():
             assert task["retries"] >= 2
             assert task["timeout"]
+
+
+@pytest.fixture(scope="module")
+def other_flows(airflow_home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The landing of other flow files: on an hour, on an asset, without a table, no YAML, at an hour there is not."""
+    folder = tmp_path_factory.mktemp("dags")
+    (folder / "flows").mkdir()
+    written = {
+        "nightly": "table: a.nightly\nschedule: 15 2 * * *\n",
+        "daily": "table: a.daily\nschedule: '@daily'\n",
+        "after": "table: a.after\nschedule: {asset: kafka.customer_events}\n",
+        "nameless": "schedule: null\n",
+        "broken": "table: [\n",
+        "never": "table: a.never\nschedule: 99 2 * * *\n",
+    }
+    for name, text in written.items():
+        (folder / "flows" / f"{name}.yaml").write_text(text)
+    (folder / "land_sources.py").write_text((DAGS / "land_sources.py").read_text())
+    return probe(folder / "land_sources.py", airflow_home)
+
+
+def test_schedule_of_a_flow_is_that_of_its_dag(other_flows: dict[str, Any]) -> None:
+    schedules = {dag_id: dag["schedule"] for dag_id, dag in other_flows["dags"].items()}
+    assert schedules["land_nightly"] == "15 2 * * *"
+    assert schedules["land_daily"] == "@daily"
+    assert "Asset(name='kafka.customer_events'" in schedules["land_after"]
+    assert schedules["land_sources"] == schedules["land_nameless"] == "None"
+
+
+def test_bad_flow_file_takes_no_other_away(other_flows: dict[str, Any]) -> None:
+    """Its own task is there to say what is wrong with it."""
+    assert {"land_nightly", "land_after", "land_sources", "land_broken"} <= other_flows["dags"].keys()
+    tasks = other_flows["dags"]["land_sources"]["tasks"]
+    assert tasks.keys() == {"after", "broken", "daily", "nameless", "never", "nightly"}
+    assert (tasks["after"]["outlets"], tasks["broken"]["outlets"]) == (["a.after"], [])
+    assert "land_never" not in other_flows["dags"]
+    assert "99 2 * * *" in str(other_flows["import_errors"]) or "[99]" in str(other_flows["import_errors"])
 
 
 def ruff(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:

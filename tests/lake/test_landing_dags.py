@@ -20,7 +20,7 @@ from order_fraud import topics
 from order_fraud.events import encode
 from tests.lake.conftest import ROOT
 from tests.lake.kafka_topic import order
-from tests.lake.test_landing_sources import charge
+from tests.lake.test_landing_sources import charge, contact
 from tests.lake.test_landing_sources import order as sold
 
 RUN = """
@@ -125,13 +125,15 @@ def test_land_sources_reads_connections_variable_and_form(airflow: Airflow, stac
     admin = {"Authorization": f"Bearer {stack['SANDBOX_ADMIN_TOKEN']}"}
     url = f"{stack['COUNTERSIGN_SANDBOX']}/sandbox/records"
     httpx.delete(url, headers=admin).raise_for_status()
-    body = {"orders": [sold(number) for number in range(30)], "charges": [charge(number) for number in range(30)]}
+    numbers = range(30)
+    body = {"orders": [*map(sold, numbers)], "charges": [*map(charge, numbers)], "contacts": [*map(contact, numbers)]}
     httpx.post(url, headers=admin, json=body).raise_for_status()
     (landed, again), log = airflow.run("land_sources", {"everything": False}, {"everything": True})
     assert landed["state"] == again["state"] == "success"
     assert {task: found["returned"]["rows"] for task, found in landed["tasks"].items()} == {
-        "shop_orders": 30,
+        "crm_contacts": 30,
         "payments_charges": 30,
+        "shop_orders": 30,
     }
     assert {found["returned"]["rows"] for found in again["tasks"].values()} == {0}
     assert "shop.orders: fetching everything" in log
@@ -139,14 +141,20 @@ def test_land_sources_reads_connections_variable_and_form(airflow: Airflow, stac
 
 
 def test_what_trying_again_cannot_mend_fails_at_the_first_try(airflow: Airflow, stack: dict[str, str]) -> None:
-    """A wrong password at the shop, no connection to the provider."""
-    shop = json.dumps(json.loads(stack["AIRFLOW_CONN_SHOP"]) | {"password": "wrong"})
-    (run,), log = airflow.run("land_sources", without=("AIRFLOW_CONN_PAYMENTS",), AIRFLOW_CONN_SHOP=shop)
+    """A wrong password at the shop and at the CRM, no connection to the provider."""
+    shop, crm = (
+        json.dumps(json.loads(stack[f"AIRFLOW_CONN_{name}"]) | {"password": "wrong"}) for name in ("SHOP", "CRM")
+    )
+    (run,), log = airflow.run(
+        "land_sources", without=("AIRFLOW_CONN_PAYMENTS",), AIRFLOW_CONN_SHOP=shop, AIRFLOW_CONN_CRM=crm
+    )
     assert {task: (found["state"], found["try"]) for task, found in run["tasks"].items()} == {
-        "shop_orders": ("failed", 1),
+        "crm_contacts": ("failed", 1),
         "payments_charges": ("failed", 1),
+        "shop_orders": ("failed", 1),
     }
     assert "the secret is not accepted. Put a valid one into the password of the connection shop" in log
+    assert "invalid_client: invalid client credentials, the secret is not accepted" in log
     assert "there is no Airflow connection payments" in log
 
 

@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from time import monotonic, sleep
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from pyiceberg.catalog import Catalog
 
 from lake import tables
-from lake.landing.flows import Flow, load_all
+from lake.landing.flows import Flow, load_all, tables_in
 from lake.landing.http import BadCredentials, Endpoint, SourceRefused
 from lake.landing.progress import WATERMARK, Conflict, Landed, latest
 from lake.landing.shopify import refill_wait
@@ -40,13 +40,30 @@ class Sandbox:
     def clear(self) -> None:
         httpx.delete(f"{self.url}/sandbox/records", headers=self._admin).raise_for_status()
 
-    def put(self, orders: list[dict[str, Any]] = (), charges: list[dict[str, Any]] = ()) -> None:  # type: ignore[assignment]
-        body = {"orders": list(orders), "charges": list(charges)}
+    def put(
+        self,
+        orders: Iterable[dict[str, Any]] = (),
+        charges: Iterable[dict[str, Any]] = (),
+        contacts: Iterable[dict[str, Any]] = (),
+        accounts: Iterable[dict[str, Any]] = (),
+    ) -> None:
+        given = {"orders": orders, "charges": charges, "contacts": contacts, "accounts": accounts}
+        body = {name: list(records) for name, records in given.items()}
         httpx.post(f"{self.url}/sandbox/records", headers=self._admin, json=body, timeout=60).raise_for_status()
 
     def endpoint(self, connection: str) -> Endpoint:
-        secret = {"shop": "SANDBOX_SHOP_TOKEN", "payments": "SANDBOX_PAYMENTS_KEY"}[connection]
-        return Endpoint(connection, self.url, self._secrets[secret])
+        names = {"shop": "SANDBOX_SHOP_TOKEN", "payments": "SANDBOX_PAYMENTS_KEY", "crm": "SANDBOX_CRM_SECRET"}
+        return Endpoint(connection, self.url, self._secrets[names[connection]], "countersign")
+
+    def inject(self, **rules: Any) -> None:
+        """Let a share of the requests fail."""
+        httpx.put(f"{self.url}/sandbox/faults", headers=self._admin, json=rules).raise_for_status()
+
+    def mend(self) -> dict[str, int]:
+        """Let no request fail any more; returns how often which fault has happened."""
+        happened = httpx.get(f"{self.url}/sandbox/faults", headers=self._admin).raise_for_status().json()["happened"]
+        httpx.delete(f"{self.url}/sandbox/faults", headers=self._admin).raise_for_status()
+        return dict(happened)
 
 
 def order(number: int, **changed: Any) -> dict[str, Any]:
@@ -76,6 +93,19 @@ def charge(number: int, **changed: Any) -> dict[str, Any]:
     } | changed
 
 
+def contact(number: int, **changed: Any) -> dict[str, Any]:
+    """The contact of that order's customer."""
+    created = START + number * DAY // 4
+    return {
+        "customer_id": str(number),
+        "created": created,
+        "updated": created,
+        "first_name": "Ada",
+        "last_name": f"Planted{number}",
+        "email": f"C{number}@example.test",
+    } | changed
+
+
 @pytest.fixture
 def sandbox(stack: dict[str, str]) -> Sandbox:
     return Sandbox(stack["COUNTERSIGN_SANDBOX"], stack)
@@ -94,6 +124,11 @@ def shop(flows: dict[str, Flow]) -> Flow:
 @pytest.fixture
 def payments(flows: dict[str, Flow]) -> Flow:
     return flows["payments.charges"]
+
+
+@pytest.fixture
+def crm(flows: dict[str, Flow]) -> Flow:
+    return flows["crm.contacts"]
 
 
 def land(lake: Catalog, flow: Flow, sandbox: Sandbox, **how: Any) -> Landed:
@@ -140,14 +175,76 @@ def test_charge_lands(lake: Catalog, payments: Flow, sandbox: Sandbox) -> None:
     }
 
 
+def test_contact_lands_masked_and_without_its_name(lake: Catalog, crm: Flow, sandbox: Sandbox) -> None:
+    sandbox.put(contacts=[contact(5, lead_source="x" * 50, fraud_status="confirmed")])
+    assert land(lake, crm, sandbox).rows == 1
+    (row,) = rows(lake, "crm.contacts")
+    at = datetime(2015, 1, 2, 6, tzinfo=UTC)
+    assert (len(row.pop("contact_id")), len(row.pop("account_id"))) == (18, 18)
+    assert row == {
+        "customer_id": "5",
+        "email_token": Masker(KEY)("c5@example.test"),
+        "lead_source": "x" * 40,
+        "fraud_status": "confirmed",
+        "created_at": at,
+        "day": date(2015, 1, 2),
+        "updated_at": at,
+    }
+
+
 def test_many_pages_land_completely_and_once(lake: Catalog, flows: dict[str, Flow], sandbox: Sandbox) -> None:
-    sandbox.put([order(n) for n in range(1203)], [charge(n) for n in range(1203)])
+    numbers = range(1203)
+    sandbox.put(map(order, numbers), map(charge, numbers), map(contact, numbers))
     for table, flow in flows.items():
         assert land(lake, flow, sandbox).rows == 1203
         assert land(lake, flow, sandbox).rows == 0
         assert len({row[flow.row_id] for row in rows(lake, table)}) == len(rows(lake, table)) == 1203
         assert len(lake.load_table(table).snapshots()) == 1
     assert sum(row["amount"] for row in rows(lake, "shop.orders")) == sum(1000 + n for n in range(1203))
+
+
+def test_every_record_lands_exactly_once_though_a_fifth_of_the_requests_fails(
+    lake: Catalog, flows: dict[str, Flow], sandbox: Sandbox
+) -> None:
+    """Throttling, 5xx, lost and late answers, expired tokens; records change between the two landings as well."""
+    numbers = range(240)
+    sandbox.put(map(order, numbers), map(charge, numbers), map(contact, range(1400)))
+    small = {table: msgspec.structs.replace(flow, page_size=8) for table, flow in flows.items()}
+    later = START + 400 * DAY
+    sandbox.inject(share=0.2, seed=3, retry_after=0, slow_seconds=0.05)
+    try:
+        landed = {table: land(lake, flow, sandbox).rows for table, flow in small.items()}
+        again = {table: land(lake, flow, sandbox, everything=True).rows for table, flow in small.items()}
+        sandbox.put([order(7, amount=1, updated=later)], contacts=[contact(7, fraud_status="confirmed", updated=later)])
+        changed = {table: land(lake, flow, sandbox).rows for table, flow in small.items()}
+    finally:
+        happened = sandbox.mend()
+    assert landed == {"crm.contacts": 1400, "payments.charges": 240, "shop.orders": 240}
+    assert set(again.values()) == {0}
+    assert changed == {"crm.contacts": 1, "payments.charges": 0, "shop.orders": 1}
+    for table, flow in flows.items():
+        found = rows(lake, table)
+        assert len({row[flow.row_id] for row in found}) == len(found) == landed[table]
+    assert sum(row["amount"] for row in rows(lake, "payments.charges")) == sum(1000 + n for n in numbers)
+    assert {row["customer_id"] for row in rows(lake, "crm.contacts")} == {str(n) for n in range(1400)}
+    assert happened.keys() == {"throttled", "unavailable", "lost", "slow", "expired"}, "a fault that never happened"
+    assert sum(happened.values()) > 20
+
+
+def test_no_planted_address_is_in_the_lake(lake: Catalog, flows: dict[str, Flow], sandbox: Sandbox) -> None:
+    """Neither in the tables nor in the quarantine, whatever else of a row lands."""
+    sandbox.put(
+        [order(1), order(2, amount=-1)], [charge(1), charge(2, amount=-1)], [contact(1), contact(2, updated=START)]
+    )
+    for flow in flows.values():
+        assert land(lake, flow, sandbox).quarantined == 1
+    for spec in tables_in(FLOWS).values():
+        for table in (spec, tables.quarantine(spec)):
+            text = str(lake.load_table(table.identifier).scan().to_arrow().to_pylist()).lower()
+            assert len(text) > 100
+            assert "example.test" not in text
+            assert "10.1.2.3" not in text
+            assert "planted" not in text
 
 
 def test_changed_order_replaces_its_earlier_version(lake: Catalog, shop: Flow, sandbox: Sandbox) -> None:
@@ -297,10 +394,9 @@ def land_all(lake: Catalog, flows: dict[str, Flow], sandbox: Sandbox) -> None:
 def topics_landed(lake: Catalog) -> None:
     """The archives of all topics, empty but landed."""
 
-    for spec in tables.SOURCES:
-        if spec.identifier[0] == "kafka":
-            table = tables.ensure(lake, spec)
-            table.append(table.scan().to_arrow(), {"countersign.next-offset.0": "0"})
+    for spec in tables.TOPICS:
+        table = tables.ensure(lake, spec)
+        table.append(table.scan().to_arrow(), {"countersign.next-offset.0": "0"})
 
 
 @pytest.mark.usefixtures("topics_landed")
@@ -308,7 +404,7 @@ def test_gate_passes_good_sources_and_says_how_good(lake: Catalog, flows: dict[s
     sandbox.put([order(n) for n in range(99)] + [order(99, amount=-1)], [charge(n) for n in range(100)])
     land_all(lake, flows, sandbox)
     results = {result.object: result for result in gate(lake, FLOWS)}
-    assert results.keys() == {spec.name for spec in tables.SOURCES}
+    assert results.keys() == {spec.name for spec in tables.TOPICS} | set(tables.RECONCILED)
     assert (results["shop.orders"].good, results["shop.orders"].failing) == (99, 1)
     assert (results["payments.charges"].good, results["payments.charges"].failing) == (100, 0)
     assert "99.00% of 100 rows pass, 95.00% are needed" in str(results["shop.orders"])
@@ -322,7 +418,7 @@ def test_gate_stops_a_bad_source_for_the_days_asked_for(
     bad = [order(n, amount=-1) for n in range(40, 44)]
     sandbox.put([order(n) for n in range(400) if n not in range(40, 44)] + bad, [charge(1)])
     land_all(lake, flows, sandbox)
-    assert len(gate(lake, FLOWS)) == len(tables.SOURCES)
+    assert len(gate(lake, FLOWS)) == len(tables.TOPICS) + len(tables.RECONCILED)
     with pytest.raises(SourceBelowThreshold, match=r"shop\.orders: 50\.00% of 8 rows pass.*quarantine\.orders"):
         gate(lake, FLOWS, date(2015, 1, 11), date(2015, 1, 12))
     gate(lake, FLOWS, date(2015, 1, 12), date(2015, 1, 20))

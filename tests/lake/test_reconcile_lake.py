@@ -13,6 +13,7 @@ from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.table import Table
 
 from lake import tables
+from lake.landing.flows import folder, tables_in
 from lake.reconcile import ledger
 from lake.reconcile.findings import Difference
 from lake.reconcile.match import match
@@ -26,6 +27,8 @@ from order_fraud.topics import ARCHIVED
 from scorecards import PANEL
 from tests.lake.reconcile_world import START, World, calm, order, outcome_of, traffic
 
+SOURCES = tables_in(folder())
+SPECS = {spec.name: spec for spec in tables.TOPICS} | {name: SOURCES[name] for name in tables.RECONCILED}
 EVER = (date(2000, 1, 1), date(2100, 1, 1))
 
 
@@ -43,7 +46,7 @@ def land(catalog: Catalog, world: World) -> None:
     }
     rows["shop.orders"] = [row | {"updated_at": row["created_at"]} for row in world.shop]
     rows["payments.charges"] = world.charges
-    for spec in tables.SOURCES:
+    for spec in SPECS.values():
         if rows[spec.name] or spec.identifier[0] == "kafka":  # an empty topic lands, too
             table = tables.ensure(catalog, spec)
             table.append(pa.Table.from_pylist(rows[spec.name], schema=table.schema().as_arrow()))
@@ -60,7 +63,7 @@ def test_lake_gives_the_facts_that_landed(catalog: Catalog) -> None:
     land(catalog, world)
     lake = Lake(catalog)
     assert lake.days() == (min(row["day"] for row in world.shop), max(row["day"] for row in world.shop))
-    assert lake.snapshots.keys() == {spec.name for spec in tables.SOURCES}
+    assert lake.snapshots.keys() == SPECS.keys()
     assert lake.settled <= datetime.now(UTC) - GRACE
     parity = compare(lake.archive, PANEL, *EVER)
     assert (parity.verdicts, parity.verdicts_equal) == (48, 48)
@@ -113,8 +116,8 @@ def test_empty_lake_says_what_to_run(catalog: Catalog) -> None:
 
 def test_rows_in_quarantine_name_their_order(catalog: Catalog) -> None:
     land(catalog, calm())
-    shop = tables.ensure(catalog, tables.quarantine(tables.SHOP_ORDERS))
-    charges = tables.ensure(catalog, tables.quarantine(tables.PAYMENTS_CHARGES))
+    shop = tables.ensure(catalog, tables.quarantine(SPECS[tables.SOLD]))
+    charges = tables.ensure(catalog, tables.quarantine(SPECS[tables.PAID]))
     common = {"day": None, "reason": "bad", "expectation": "x", "origin": "o", "landed_at": START, "run_id": "r"}
 
     def put(table: Table, *rows: tuple[str | None, str]) -> None:

@@ -94,4 +94,5 @@ def test_without_secrets_the_sandbox_does_not_start() -> None:
         check=False,
     )
     assert ended.returncode == 2
-    assert "SANDBOX_SHOP_TOKEN, SANDBOX_PAYMENTS_KEY, SANDBOX_ADMIN_TOKEN not set" in ended.stderr
+    names = "SANDBOX_SHOP_TOKEN, SANDBOX_PAYMENTS_KEY, SANDBOX_ADMIN_TOKEN, SANDBOX_CRM_SECRET, SANDBOX_NOTICES_SECRET"
+    assert f"{names} not set" in ended.stderr

@@ -213,7 +213,7 @@ def test_a_worker_killed_over_bad_records_sets_each_aside_once(bootstrap: str, w
     assert set(found().values()) == {1}
 
 
-def test_a_correction_recalls_the_parcel(bootstrap: str, workers: Workers) -> None:
+def test_a_correction_and_a_settlement_recall_the_parcel(bootstrap: str, workers: Workers) -> None:
     correction = events.CorrectionRequested(
         id="correction/released-without-clearance/recalled-1",
         source="/reconcile",
@@ -227,13 +227,23 @@ def test_a_correction_recalls_the_parcel(bootstrap: str, workers: Workers) -> No
             remedy="cancel-delivery",
         ),
     )
-    send(bootstrap, [(b"recalled-1", events.encode(correction))], topics.RECONCILIATION_FINDINGS)
+    stop = events.Stop(order_id="recalled-2", customer_id="recalled", cause="a person confirmed the fraud")
+    common = {"source": "/settle", "subject": "recalled-2", "time": TIME, "data": stop}
+    asked = events.DeliveryStopRequested(id="settle/recalled-2/stop-delivery", **common)
+    withdrawn = events.DeliveryStopWithdrawn(id="settle/recalled-2/stop-delivery/undo", **common)
+    sent = [(event.subject.encode(), events.encode(event)) for event in (correction, asked, withdrawn)]
+    send(bootstrap, sent, topics.RECONCILIATION_FINDINGS)
     workers.start(1)
-    wait_for(lambda: bool(subjects(bootstrap, topics.DELIVERY_EVENTS, "recalled-")))
-    (event,) = [
-        event
+    wait_for(lambda: subjects(bootstrap, topics.DELIVERY_EVENTS, "recalled-").total() == 3)
+    found = [
+        (type(event), event.subject, event.data.cause)
         for message in read(bootstrap, topics.DELIVERY_EVENTS)
-        if (event := events.decode(message.value())).subject == "recalled-1"
+        if (event := events.decode(message.value())).subject.startswith("recalled-")
     ]
-    assert isinstance(event, events.DeliveryCancelled)
-    assert event.data.cause == correction.id
+    assert [told for told in found if told[1] == "recalled-1"] == [
+        (events.DeliveryCancelled, "recalled-1", correction.id)
+    ]
+    assert [told for told in found if told[1] == "recalled-2"] == [
+        (events.DeliveryCancelled, "recalled-2", asked.id),
+        (events.DeliveryHeld, "recalled-2", withdrawn.id),
+    ]

@@ -10,12 +10,15 @@ import msgspec
 from sandbox.app import Settings, create_app
 from sandbox.records import Load
 
+SECRETS = ("shop-token", "sk_test_12345678", "admin", "crm-secret", "whsec_1234")
+"""Of shop, payments, feed, CRM and notices."""
+
 
 class Client:
     """A sandbox of its own, and requests to it."""
 
     def __init__(self, load: Load, clock: Callable[[], float] | None = None, **throttle: Any) -> None:
-        self.app = create_app(Settings("shop-token", "sk_test_12345678", "admin", **throttle), clock)
+        self.app = create_app(Settings(*SECRETS, **throttle), clock)
         self.load(load)
 
     def load(self, load: Load) -> None:

@@ -23,6 +23,8 @@ from order_fraud.events import (
     DeliveryCancelled,
     DeliveryHeld,
     DeliveryReleased,
+    DeliveryStopRequested,
+    DeliveryStopWithdrawn,
     Event,
     Feedback,
     Finding,
@@ -41,6 +43,7 @@ from order_fraud.events import (
     Reason,
     Remedy,
     Shadow,
+    Stop,
     Verdict,
     VerdictOverdue,
     decode,
@@ -276,6 +279,7 @@ FINDINGS = st.builds(
     currency=st.none() | CURRENCY,
     remedy=REMEDIES,
 )
+STOPS = st.builds(Stop, order_id=TEXT, customer_id=TEXT, cause=WORDS)
 CORRECTIONS = st.builds(
     Correction, finding_id=WORDS, kind=KINDS, order_id=TEXT, customer_id=st.none() | TEXT, remedy=REMEDIES
 )
@@ -295,6 +299,8 @@ PAYLOADS: dict[type[Event], st.SearchStrategy[Any]] = {
     VerdictOverdue: OVERDUES,
     FindingRaised: FINDINGS,
     CorrectionRequested: CORRECTIONS,
+    DeliveryStopRequested: STOPS,
+    DeliveryStopWithdrawn: STOPS,
 }
 EVENTS: st.SearchStrategy[Any] = st.one_of(
     *(st.builds(cls, data=payload, **ENVELOPE) for cls, payload in PAYLOADS.items())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from order_fraud import signals, topics
-from order_fraud.delivery import on_correction, on_verdict
+from order_fraud.delivery import on_correction, on_settlement, on_verdict
 from order_fraud.events import (
     ChargebackOpened,
     Correction,
@@ -19,12 +19,15 @@ from order_fraud.events import (
     DeliveryCancelled,
     DeliveryHeld,
     DeliveryReleased,
+    DeliveryStopRequested,
+    DeliveryStopWithdrawn,
     FraudCleared,
     FraudConfirmed,
     NoFraudDetected,
     PossibleFraud,
     Remedy,
     Shadow,
+    Stop,
     decode,
     encode,
 )
@@ -239,6 +242,16 @@ def test_delivery_recalls_what_a_correction_asks_it_to_and_leaves_the_rest_to_ot
     assert (answer.id, answer.subject, answer.time) == ("delivery/7-1/cancelled", "7-1", NOON)
     assert answer.data == Delivery(order_id="7-1", customer_id="7", cause="correction/released-without-clearance/7-1")
     assert on_correction(correction("refund-payment")) is None
+
+
+def test_delivery_stops_what_is_settled_as_fraud_and_a_withdrawn_stop_releases_nothing() -> None:
+    stop = Stop(order_id="7-1", customer_id="7", cause="a person confirmed the fraud")
+    common = {"source": "/settle", "subject": "7-1", "time": NOON, "data": stop}
+    answer = on_settlement(DeliveryStopRequested(id="settle/7-1/stop-delivery", **common))
+    assert type(answer) is DeliveryCancelled
+    assert (answer.id, answer.subject, answer.time) == ("delivery/settle/7-1/stop-delivery", "7-1", NOON)
+    assert answer.data == Delivery(order_id="7-1", customer_id="7", cause="settle/7-1/stop-delivery")
+    assert type(on_settlement(DeliveryStopWithdrawn(id="settle/7-1/stop-delivery/undo", **common))) is DeliveryHeld
 
 
 def test_an_entity_silent_for_longer_than_the_expiry_counts_as_never_seen() -> None:

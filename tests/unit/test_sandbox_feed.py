@@ -76,21 +76,46 @@ def test_orphans_fall_on_days_of_real_orders(
 
 def test_feeding_twice_changes_nothing(sold: Book, plan: dict[str, list[str]]) -> None:
     loads = list(feed.batches(sold, plan, SEED))
-    assert [len(load.orders) + len(load.charges) for load in loads] == [1_470, 1_470]
+    customers = len(sold.signups)
+    sizes = [len(load.orders) + len(load.charges) + len(load.accounts) + len(load.contacts) for load in loads]
+    assert sizes == [1_470, 1_470, customers, customers]
     client = Client(loads[0])
-    client.load(loads[1])
+    for load in loads[1:]:
+        client.load(load)
     before = client.get("/v1/charges?limit=100", headers={"Authorization": "Bearer sk_test_12345678"}).json()
     for load in feed.batches(sold, plan, SEED):
         client.load(load)
-    assert client.get("/health").json() == {"status": "ok", "orders": 1_470, "charges": 1_470}
+    held = {"status": "ok", "orders": 1_470, "charges": 1_470, "accounts": customers, "contacts": customers}
+    assert client.get("/health").json() == held
     assert client.get("/v1/charges?limit=100", headers={"Authorization": "Bearer sk_test_12345678"}).json() == before
 
 
 def test_a_batch_is_bounded() -> None:
+    some = patterns.generate(2_001, 1)
+    customers = len(some.signups)
+    assert customers < feed.PER_REQUEST
     sizes = Counter(
-        (len(load.orders), len(load.charges)) for load in feed.batches(patterns.generate(2_001, 1), {}, SEED)
+        (len(load.orders), len(load.charges), len(load.accounts), len(load.contacts))
+        for load in feed.batches(some, {}, SEED)
     )
-    assert sizes == {(2_000, 0): 1, (1, 0): 1, (0, 2_000): 1, (0, 1): 1}
+    assert sizes == {
+        (2_000, 0, 0, 0): 1,
+        (1, 0, 0, 0): 1,
+        (0, 2_000, 0, 0): 1,
+        (0, 1, 0, 0): 1,
+        (0, 0, customers, 0): 1,
+        (0, 0, 0, customers): 1,
+    }
+
+
+def test_the_crm_has_each_customer_once_with_the_address_that_the_shop_has(
+    sold: Book, orders: dict[str, Order]
+) -> None:
+    contacts = {contact.customer_id: contact for contact in feed.contacts(sold)}
+    assert len(contacts) == len(list(feed.contacts(sold))) == len({sale.row.user_id for sale in sold.sales})
+    assert {order.email for order in orders.values()} <= {contact.email for contact in contacts.values()}
+    assert {account.customer_id for account in feed.accounts(sold)} == contacts.keys()
+    assert contacts == {contact.customer_id: contact for contact in feed.contacts(sold)}
 
 
 def test_a_plan_made_for_other_orders_is_refused(sold: Book, tmp_path: Path) -> None:

@@ -332,8 +332,9 @@ def test_money_is_written_as_shopify_does(amount: int, text: str) -> None:
 
 
 def test_secrets_have_no_defaults() -> None:
-    complete = {"SANDBOX_SHOP_TOKEN": "a", "SANDBOX_PAYMENTS_KEY": "b", "SANDBOX_ADMIN_TOKEN": "c"}
-    assert settings_from(complete, bucket_points=5) == Settings("a", "b", "c", 5)
+    names = ("SHOP_TOKEN", "PAYMENTS_KEY", "ADMIN_TOKEN", "CRM_SECRET", "NOTICES_SECRET")
+    complete = {f"SANDBOX_{name}": letter for name, letter in zip(names, "abcde", strict=True)}
+    assert settings_from(complete, bucket_points=5) == Settings("a", "b", "c", "d", "e", 5)
     for name in complete:
         with pytest.raises(NotSet, match=f"{name} not set"):
             settings_from({**complete, name: ""})
@@ -345,7 +346,8 @@ def test_secrets_have_no_defaults() -> None:
 def test_only_the_admin_token_feeds_and_empties(client: Client, headers: dict[str, str]) -> None:
     for method in ("POST", "DELETE"):
         assert client.request(method, "/sandbox/records", headers=headers).status_code == 401
-    assert client.get("/health").json() == {"status": "ok", "orders": 600, "charges": 0}
+    held = {"status": "ok", "orders": 600, "charges": 0, "accounts": 0, "contacts": 0}
+    assert client.get("/health").json() == held
 
 
 def test_an_unusable_load_is_explained_and_clearing_clears() -> None:
@@ -354,4 +356,5 @@ def test_an_unusable_load_is_explained_and_clearing_clears() -> None:
     response = client.post("/sandbox/records", content=json.dumps({"orders": [{"order_id": 1}]}), headers=admin)
     assert response.status_code == 400
     assert "$.orders[0]" in response.text
-    assert client.delete("/sandbox/records", headers=admin).json() == {"status": "ok", "orders": 0, "charges": 0}
+    emptied = {"status": "ok", "orders": 0, "charges": 0, "accounts": 0, "contacts": 0}
+    assert client.delete("/sandbox/records", headers=admin).json() == emptied

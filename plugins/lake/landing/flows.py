@@ -1,82 +1,38 @@
-"""The settings of one source object: a YAML file under ``dags/flows``, checked before anything is fetched."""
+"""Reads the flow files, YAML under ``dags/flows``, and checks them before anything is fetched."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
 
 import msgspec
 import yaml
-from msgspec import Meta
 
-from lake import tables
-from lake.errors import Hopeless
-from lake.tables import TableSpec
+from lake.landing import connector
+from lake.landing.columns import table_of
+from lake.landing.flow import BadFlow, Check, Column, Condition, Flow
+from lake.tables import RESERVED, TableSpec
 
-Share = Annotated[float, Meta(ge=0.0, le=1.0, description="a share of the rows, 0 to 1")]
-_TABLES = {spec.name: spec for spec in tables.SOURCES}
+__all__ = ["BadFlow", "Check", "Flow", "folder", "load", "load_all", "table_of", "tables_in"]
 
+DAY = "day"
+TOKEN = "_token"  # noqa: S105 - the ending of a column's name
 
-class BadFlow(Hopeless):
-    """A flow file cannot be used; the message names the file, the field and what is wrong with it."""
-
-
-class Cursor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a flow continues: rows whose ``field`` is at least the newest one landed, minus the overlap.
-
-    Attributes:
-        field: the column of the table that holds the cursor.
-        overlap_seconds: how far back the next landing looks again, for rows that the source shows late.
-    """
-
-    field: str
-    overlap_seconds: Annotated[int, Meta(ge=0, le=30 * 86400)] = 0
+type Complaint = tuple[str, str]
+"""Which field, as a JSON path without its ``$.``, and what is wrong with it."""
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One expectation of Great Expectations: its class name, and its arguments as the class takes them."""
-
-    expect: Annotated[str, Meta(pattern="^Expect[A-Za-z]+$")]
-    with_: dict[str, object] = msgspec.field(name="with", default_factory=dict)
-    because: Annotated[str, Meta(min_length=1, description="what a failing row means, shown in the quarantine")]
-
-
-class Flow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where one object comes from and what is asked of it.
-
-    Attributes:
-        table: where it lands, ``namespace.table`` of :mod:`lake.tables`.
-        dialect: the API's way of paging, throttling and naming.
-        connection: id of the Airflow connection with host and secret.
-        endpoint: path of the API call.
-        page_size: rows per request.
-        row_id: the column by which a row that comes again replaces its earlier version.
-        cursor: how the next landing continues.
-        mask: dotted paths of personal data in the source's own rows, with the way each is masked.
-        checks: what a row must fulfil to enter the table.
-        threshold: the least share of good rows with which the reconciliation still goes on.
-    """
-
-    table: str
-    dialect: Literal["shopify-orders", "stripe-charges"]
-    connection: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
-    endpoint: Annotated[str, Meta(pattern="^/")]
-    page_size: Annotated[int, Meta(ge=1, le=250)]
-    row_id: str
-    cursor: Cursor
-    mask: dict[str, Literal["ip", "email"]] = {}
-    checks: list[Check]
-    threshold: Share = 0.95
-
-    @property
-    def spec(self) -> TableSpec:
-        """The table in which the object lands."""
-        return _TABLES[self.table]
+def folder() -> Path:
+    """Where the flow files are: beside ``plugins``, under ``dags/flows``, here as on MWAA, or ``COUNTERSIGN_FLOWS``."""
+    named = os.environ.get("COUNTERSIGN_FLOWS")
+    return Path(named) if named else Path(__file__).resolve().parents[3] / "dags" / "flows"
 
 
 def load(path: Path) -> Flow:
     """Return the flow that a file describes.
 
     Raises:
-        BadFlow: no such file, no YAML, an unknown or missing field, a value out of bounds, an unknown table or column.
+        BadFlow: no such file, no YAML, an unknown or missing field, a value out of bounds, fields that contradict each
+            other, a connector that is not there; the message names file and field.
     """
     try:
         flow = msgspec.yaml.decode(path.read_bytes(), type=Flow)
@@ -84,30 +40,120 @@ def load(path: Path) -> Flow:
         raise BadFlow(f"{path}: {error.strerror}") from error
     except (msgspec.DecodeError, yaml.YAMLError) as error:
         raise BadFlow(f"{path}: {error}") from error
-    if flow.table not in _TABLES:
-        raise BadFlow(f"{path}: unknown table {flow.table!r} - at `$.table`; there are {sorted(_TABLES)}")
-    columns = {field.name for field in flow.spec.schema.fields}
-    for place, name in (("row_id", flow.row_id), ("cursor.field", flow.cursor.field)):
-        if name not in columns:
-            raise BadFlow(f"{path}: {flow.table} has no column {name!r} - at `$.{place}`")
-    for number, check in enumerate(flow.checks):
-        for name in ("column", "column_A", "column_B"):
-            column = check.with_.get(name, flow.row_id)
-            if column not in columns:
-                raise BadFlow(f"{path}: {flow.table} has no column {column!r} - at `$.checks[{number}].with.{name}`")
+    for field, wrong in _complaints(flow):
+        raise BadFlow(f"{path}: {wrong} - at `$.{field}`")
     return flow
 
 
-def load_all(folder: Path) -> dict[str, Flow]:
+def load_all(flows: Path) -> dict[str, Flow]:
     """Return every flow of a folder by its table.
 
     Raises:
-        BadFlow: one of them is unusable, or two land in the same table.
+        BadFlow: one of them is unusable, or two land in the same table, or set their rows aside in the same one.
     """
-    flows: dict[str, Flow] = {}
-    for path in sorted(folder.glob("*.yaml")):
+    found: dict[str, Flow] = {}
+    for path in sorted(flows.glob("*.yaml")):
         flow = load(path)
-        if flow.table in flows:
+        if flow.table in found:
             raise BadFlow(f"{path}: another flow lands in {flow.table} already - at `$.table`")
-        flows[flow.table] = flow
-    return flows
+        name = flow.table.partition(".")[2]
+        if name in {other.partition(".")[2] for other in found}:
+            raise BadFlow(f"{path}: another flow sets its rows aside in quarantine.{name} already - at `$.table`")
+        found[flow.table] = flow
+    return found
+
+
+def tables_in(flows: Path) -> dict[str, TableSpec]:
+    """Return the table of every flow of a folder, by its name.
+
+    Raises:
+        BadFlow: as :func:`load_all`.
+    """
+    return {name: table_of(flow) for name, flow in load_all(flows).items()}
+
+
+def _complaints(flow: Flow) -> Iterator[Complaint]:
+    namespace = flow.table.partition(".")[0]
+    if namespace in RESERVED:
+        yield "table", f"{namespace} is not for sources; choose a namespace that is none of {', '.join(RESERVED)}"
+    try:
+        most = connector.named(flow.connector).most_per_page
+    except connector.NoConnector as error:
+        yield "connector", str(error)
+    else:
+        if flow.page_size > most:
+            yield "page_size", f"{flow.connector} gives no larger page: Expected `int` <= {most}"
+    yield from _about_names(flow)
+    yield from _about_columns(flow)
+    yield from _about_masks(flow)
+    yield from _about_conditions(flow)
+
+
+def _about_names(flow: Flow) -> Iterator[Complaint]:
+    """A name that is used must be a column, and one of the right type."""
+    wanted = [("row_id", flow.row_id, "text"), ("cursor.field", flow.cursor.field, "time"), ("columns", DAY, "day")]
+    for place, name, kind in wanted:
+        if name not in flow.columns:
+            yield place, f"{flow.table} has no column {name!r}"
+        elif flow.columns[name].type != kind:
+            yield f"columns.{name}.type", f"{place} needs a column of type {kind}"
+        elif flow.columns[name].optional:
+            yield f"columns.{name}.optional", f"{place} needs a column that is always there"
+    for number, check in enumerate(flow.checks):
+        for argument in ("column", "column_A", "column_B"):
+            column = check.with_.get(argument, flow.row_id)
+            if column not in flow.columns:
+                yield f"checks[{number}].with.{argument}", f"{flow.table} has no column {column!r}"
+
+
+def _about_columns(flow: Flow) -> Iterator[Complaint]:
+    for name, column in flow.columns.items():
+        place = f"columns.{name}"
+        if column.type == "day" and name != DAY:
+            yield f"{place}.type", f"only the column {DAY} is a day: it decides about partitions"
+        if inside := [path for path in flow.paths if path.startswith(f"{column.from_}.")]:
+            yield f"{place}.from", f"{inside[0]} stands inside of it: a value is masked and landed once"
+        yield from ((f"{place}.{field}", wrong) for field, wrong in _about_column(column))
+
+
+def _about_column(column: Column) -> Iterator[Complaint]:
+    if (column.currency is None) == (column.type == "amount"):
+        yield "currency", "an amount needs the path of its currency, and nothing else has one"
+    if column.type != "text" and column.edit is not None:
+        yield "edit", "only a text can be edited"
+    if column.type != "text" and column.truncate is not None:
+        yield "truncate", "only a text can be truncated"
+
+
+def _about_masks(flow: Flow) -> Iterator[Complaint]:
+    """A token is whole, and whoever reads the table sees by the name what is one."""
+    landed = {column.from_ for column in flow.columns.values()}
+    for path in flow.mask:
+        if path not in landed:
+            yield f"mask.{path}", "no column lands from there, so there is nothing to mask"
+    for name, column in flow.columns.items():
+        masked = column.from_ in flow.mask
+        if masked != name.endswith(TOKEN):
+            wrong = f"a masked column is called …{TOKEN}" if masked else f"{column.from_} is not in `mask`"
+            yield f"columns.{name}", wrong
+        if masked and column.type != "text":
+            yield f"columns.{name}.type", "a masked column is a text"
+        if masked and (column.edit or column.truncate):
+            yield f"columns.{name}", "a token cannot be edited or truncated: it would not join any more"
+
+
+def _about_conditions(flow: Flow) -> Iterator[Complaint]:
+    for number, condition in enumerate(flow.filter):
+        yield from ((f"filter[{number}].{field}", wrong) for field, wrong in _about_condition(flow, condition))
+
+
+def _about_condition(flow: Flow, condition: Condition) -> Iterator[Complaint]:
+    column = flow.columns.get(condition.column)
+    if column is None:
+        yield "column", f"{flow.table} has no column {condition.column!r}"
+    elif column.type not in ("text", "integer", "boolean"):
+        yield "column", f"a filter compares texts, integers and booleans; {condition.column} is of type {column.type}"
+    elif column.from_ in flow.mask:
+        yield "column", f"{condition.column} is masked: a filter would compare tokens"
+    if (condition.keep is None) == (condition.drop is None):
+        yield "keep", "a condition has either `keep` or `drop`"

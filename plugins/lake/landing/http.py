@@ -1,9 +1,11 @@
 """One HTTP client for every source: time-outs, retries that obey the server, and errors that name the connection."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from time import monotonic, sleep
 from typing import Any
 
 import httpx
@@ -27,11 +29,15 @@ MAX_WAIT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a source is and the secret that opens it, under the id of the Airflow connection that said so."""
+    """Where a source is and the secret that opens it, under the id of the Airflow connection that said so.
+
+    ``login`` is the name that goes with the secret, where the source wants one (the client id of OAuth 2).
+    """
 
     connection: str
     base_url: str
     secret: str = field(repr=False)
+    login: str = ""
 
 
 class BadCredentials(Hopeless):
@@ -53,11 +59,34 @@ class SourceUnavailable(RuntimeError):
 class Api:
     """A source's API over one kept-alive connection."""
 
-    def __init__(self, endpoint: Endpoint, headers: dict[str, str], attempts: int = ATTEMPTS) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        headers: dict[str, str],
+        attempts: int = ATTEMPTS,
+        *,
+        auth: httpx.Auth | None = None,
+        requests_per_second: float | None = None,
+        passing: Callable[[httpx.Response], bool] = lambda response: False,
+    ) -> None:
+        """Plan the connection; nothing is sent yet.
+
+        Args:
+            endpoint: where the source is.
+            headers: of every request.
+            attempts: how often a request is tried before the source counts as unavailable.
+            auth: signs requests where a header does not do.
+            requests_per_second: no more than this many; None does not limit.
+            passing: whether a 4xx answer means "not now" and is worth another try.
+        """
         self._endpoint = endpoint
+        self._passing = passing
+        self._pause_s = 1 / requests_per_second if requests_per_second else 0.0
+        self._next = monotonic()
         self._client = httpx.Client(
             base_url=endpoint.base_url,
             headers=headers,
+            auth=auth,
             timeout=httpx.Timeout(30.0, connect=5.0),
             follow_redirects=False,
         )
@@ -73,10 +102,16 @@ class Api:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back."""
         self._client.close()
 
     def call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        """Return the JSON object that the source answers; 429, 5xx, time-outs and broken connections are tried again.
+        """Return the JSON object that the source answers, empty for 204 (no content).
+
+        429, 5xx, time-outs, broken connections and what ``passing`` says are tried again.
 
         Raises:
             BadCredentials: 401 or 403.
@@ -87,25 +122,43 @@ class Api:
 
     def _once(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         where = f"{method} {self._endpoint.base_url}{path} (Airflow connection {self._endpoint.connection})"
+        self._pace()
         try:
             response = self._client.request(method, path, **request)
         except httpx.TransportError as error:
             raise SourceUnavailable(f"{where}: {type(error).__name__}: {error}") from error
         status = response.status_code
+        if status == 429 or status >= 500 or (status >= 400 and self._passing(response)):
+            raise unavailable(where, response)
         if status in (401, 403):
-            raise BadCredentials(
-                f"{where}: HTTP {status}, the secret is not accepted. Put a valid one into the password of the "
-                f"connection "
-                f"{self._endpoint.connection} (AIRFLOW_CONN_{self._endpoint.connection.upper()}) and clear the task"
-            )
-        if status == 429 or status >= 500:
-            raise SourceUnavailable(f"{where}: HTTP {status}", retry_after(response.headers.get("Retry-After")))
+            raise not_accepted(where, self._endpoint, f"HTTP {status}")
+        if status == httpx.codes.NO_CONTENT:
+            return {}
         if status >= 300:
             raise SourceRefused(f"{where}: HTTP {status}: {response.text[:300]}")
         try:
             return msgspec.json.decode(response.content, type=dict[str, Any])
         except msgspec.DecodeError as error:
             raise SourceRefused(f"{where}: the answer is no JSON object ({error})") from error
+
+    def _pace(self) -> None:
+        """Wait until the next request may start."""
+        if self._pause_s:
+            sleep(max(0.0, self._next - monotonic()))
+            self._next = monotonic() + self._pause_s
+
+
+def not_accepted(where: str, endpoint: Endpoint, said: str) -> BadCredentials:
+    """The error for a secret that a source refuses, with the remedy."""
+    return BadCredentials(
+        f"{where}: {said}, the secret is not accepted. Put a valid one into the password of the connection "
+        f"{endpoint.connection} (AIRFLOW_CONN_{endpoint.connection.upper()}) and clear the task"
+    )
+
+
+def unavailable(where: str, response: httpx.Response) -> SourceUnavailable:
+    """The error for an answer that means "not now"; it carries how long the source asks to wait."""
+    return SourceUnavailable(f"{where}: HTTP {response.status_code}", retry_after(response.headers.get("Retry-After")))
 
 
 def retry_after(header: str | None) -> float | None:

@@ -27,12 +27,13 @@ RUN_ID = "countersign.run-id"
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """What one landing brought: rows new or changed, rows newly set aside, and the seconds it took."""
+    """What one landing brought: rows new or changed, rows newly set aside, the seconds it took, rows filtered out."""
 
     table: str
     rows: int
     quarantined: int
     seconds: float
+    filtered: int = 0
 
 
 class Conflict(RuntimeError):

@@ -1,121 +1,166 @@
-"""Orders of a shop that speaks Shopify's GraphQL Admin API, version 2026-07.
+"""A shop that speaks Shopify's GraphQL Admin API; tried with version 2026-07.
 
-Paging: ``orders(first, after, query)`` with ``pageInfo``. Throttling: a bucket of query cost that refills with
-``restoreRate`` points a second; every answer says in ``extensions.cost.throttleStatus`` what is left, and an error
-``THROTTLED`` that it was not enough. Waiting before the bucket is empty is cheaper than being turned away.
+Paging: ``orders(first, after, query)`` with ``pageInfo``; every connection of the root type is read alike. Throttling:
+a bucket of query cost that refills with ``restoreRate`` points a second; every answer says in
+``extensions.cost.throttleStatus`` what is left, and an error ``THROTTLED`` that it was not enough. Waiting before the
+bucket is empty is cheaper than being turned away.
 """
 
 import logging
-from collections.abc import Iterator
-from datetime import datetime
+import re
+from collections.abc import Iterable, Iterator
 from time import sleep
-from typing import Annotated, Any
+from typing import Any, ClassVar
 
-import msgspec
-
-from lake.landing.flows import Flow
-from lake.landing.http import Api, BadCredentials, Endpoint, SourceRefused, SourceUnavailable
-from lake.landing.money import minor_units
+from lake.landing.connector import Connector, Entity, Field, Node, Reading
+from lake.landing.http import BadCredentials, SourceRefused, SourceUnavailable
 
 log = logging.getLogger(__name__)
 
-QUERY = """
-query Orders($first: Int!, $after: String, $query: String) {
-  orders(first: $first, after: $after, query: $query, sortKey: UPDATED_AT) {
-    nodes {
-      id sourceIdentifier createdAt updatedAt email clientIp displayFinancialStatus
-      totalPriceSet { shopMoney { amount currencyCode } }
-      customer { id }
-    }
-    pageInfo { hasNextPage endCursor }
-  }
-}
-"""
 THROTTLED_ATTEMPTS = 20
 MIN_WAIT_S = 0.1
 
-
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-
-
-class ShopMoney(msgspec.Struct, rename="camel"):
-    amount: str
-    currency_code: str
-
-
-class MoneyBag(msgspec.Struct, rename="camel"):
-    shop_money: ShopMoney
-
-
-class Customer(msgspec.Struct):
-    id: str
+_CONNECTION = "Connection"
+_TYPES = {
+    "ID": "text",
+    "String": "text",
+    "Decimal": "text",
+    "URL": "text",
+    "Int": "integer",
+    "Boolean": "boolean",
+    "DateTime": "time",
+}
+_TYPE = "kind name ofType { kind name ofType { kind name ofType { kind name } } }"
+_ROOT = f"{{ __schema {{ queryType {{ fields {{ name type {{ {_TYPE} }} }} }} }} }}"
+_FIELDS = f"query Fields($name: String!) {{ __type(name: $name) {{ fields {{ name type {{ {_TYPE} }} }} }} }}"
 
 
-class Order(msgspec.Struct, rename="camel"):
-    """The part of an order that lands."""
+class Shopify(Connector):
+    """Reads any connection of the root type: orders, customers, products …"""
 
-    created_at: Moment
-    updated_at: Moment
-    total_price_set: MoneyBag
-    source_identifier: str | None = None
-    customer: Customer | None = None
-    email: str | None = None
-    client_ip: str | None = None
-    display_financial_status: str | None = None
+    most_per_page: ClassVar[int] = 250
 
+    def headers(self) -> dict[str, str]:
+        """Return the header that signs in: the secret of the connection is the app's access token."""
+        return {"X-Shopify-Access-Token": self.endpoint.secret}
 
-def pages(flow: Flow, endpoint: Endpoint, since: datetime | None) -> Iterator[list[dict[str, Any]]]:
-    """Yield the shop's orders page by page, oldest change first.
+    def check_credentials(self) -> None:
+        """Ask for the shop's name."""
+        self._ask("{ shop { name } }", {})
 
-    Raises:
-        BadCredentials, SourceRefused, SourceUnavailable: see :mod:`lake.landing.http`.
-    """
-    variables: dict[str, Any] = {"first": flow.page_size, "after": None, "query": None}
-    if since is not None:
-        variables["query"] = f"updated_at:>='{since.strftime('%Y-%m-%dT%H:%M:%SZ')}'"
-    with Api(endpoint, {"X-Shopify-Access-Token": endpoint.secret}) as api:
+    def describe_entities(self) -> list[Entity]:
+        """Return the connections of the root type, from introspection."""
+        return [Entity(name, node) for name, node in sorted(self._connections().items())]
+
+    def describe_fields(self, entity: str) -> list[Field]:
+        """Return the fields of a connection's nodes, those of objects inside them as dotted paths (one level)."""
+        node = self._connections().get(entity)
+        if node is None:
+            raise SourceRefused(f"{self.endpoint.connection}: the shop has no connection {entity!r}")
+        return sorted(self._fields(node, "", deeper=True), key=lambda field: field.path)
+
+    def read_pages(self, reading: Reading) -> Iterator[list[Node]]:
+        """Yield the nodes of a connection, oldest change first."""
+        cursor = snake(reading.cursor)
+        query = (
+            f"query Read($first: Int!, $after: String, $query: String) {{ page: {reading.entity}(first: $first, "
+            f"after: $after, query: $query, sortKey: {cursor.upper()}) {{ nodes {selection(reading.paths)} "
+            "pageInfo { hasNextPage endCursor } } }"
+        )
+        variables: dict[str, Any] = {"first": reading.page_size, "after": None, "query": None}
+        if reading.since is not None:
+            variables["query"] = f"{cursor}:>='{reading.since.strftime('%Y-%m-%dT%H:%M:%SZ')}'"
         while True:
-            orders = _ask(api, flow, variables)
-            yield orders["nodes"]
-            if not orders["pageInfo"]["hasNextPage"]:
+            page = self._ask(query, variables)["page"]
+            yield page["nodes"]
+            if not page["pageInfo"]["hasNextPage"]:
                 return
-            variables["after"] = orders["pageInfo"]["endCursor"]
+            variables["after"] = page["pageInfo"]["endCursor"]
+
+    def _ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """Return the data, after waiting for the bucket where that is needed."""
+        for _ in range(THROTTLED_ATTEMPTS):
+            answer = self.api.call("POST", self.root, json={"query": query, "variables": variables})
+            cost = (answer.get("extensions") or {}).get("cost") or {}
+            errors = answer.get("errors") or []
+            if not errors:
+                if variables.get("after") is not None or _goes_on(answer["data"]):
+                    sleep(refill_wait(cost))
+                return dict(answer["data"])
+            self._refuse(errors)
+            wait = max(refill_wait(cost), MIN_WAIT_S)
+            log.info("%s: the shop throttles, waiting %.1f s", self.endpoint.connection, wait)
+            sleep(wait)
+        raise SourceUnavailable(f"{self.endpoint.connection}: the shop throttled {THROTTLED_ATTEMPTS} times in a row")
+
+    def _refuse(self, errors: list[dict[str, Any]] | str) -> None:
+        """Pass over THROTTLED; raise for everything else."""
+        where = f"Airflow connection {self.endpoint.connection}"
+        listed = errors if isinstance(errors, list) else [{"message": str(errors)}]
+        codes = {(error.get("extensions") or {}).get("code") for error in listed}
+        if codes == {"THROTTLED"}:
+            return
+        said = "; ".join(str(error.get("message")) for error in listed)[:300]
+        if "ACCESS_DENIED" in codes:
+            raise BadCredentials(
+                f"{where}: the shop denies access: {said}. The token needs the scope that reads the object "
+                "(read_orders, and read_all_orders for orders older than 60 days)"
+            )
+        if "MAX_COST_EXCEEDED" in codes:
+            raise SourceRefused(
+                f"{where}: one page costs more than the shop allows: {said}. Lower page_size in the flow"
+            )
+        raise SourceRefused(f"{where}: the shop refuses the query: {said}")
+
+    def _connections(self) -> dict[str, str]:
+        """Connections of the root type, and the type of their nodes."""
+        fields = self._ask(_ROOT, {})["__schema"]["queryType"]["fields"]
+        named = {field["name"]: _named(field["type"])["name"] for field in fields}
+        return {name: kind.removesuffix(_CONNECTION) for name, kind in named.items() if kind.endswith(_CONNECTION)}
+
+    def _fields(self, of: str, prefix: str, *, deeper: bool) -> Iterator[Field]:
+        for field in self._ask(_FIELDS, {"name": of})["__type"]["fields"]:
+            path, kind = f"{prefix}{field['name']}", _named(field["type"])
+            if kind["kind"] == "OBJECT":
+                if deeper and not _many(field["type"]) and not kind["name"].endswith(_CONNECTION):
+                    yield from self._fields(kind["name"], f"{path}.", deeper=False)
+                continue
+            fits = "text" if kind["kind"] == "ENUM" else _TYPES.get(kind["name"], "")
+            yield Field(path, "" if _many(field["type"]) else fits, kind["name"], field["type"]["kind"] != "NON_NULL")
 
 
-def _ask(api: Api, flow: Flow, variables: dict[str, Any]) -> dict[str, Any]:
-    for _ in range(THROTTLED_ATTEMPTS):
-        answer = api.call("POST", flow.endpoint, json={"query": QUERY, "variables": variables})
-        cost = (answer.get("extensions") or {}).get("cost") or {}
-        errors = answer.get("errors") or []
-        if not errors:
-            if variables["after"] is not None or answer["data"]["orders"]["pageInfo"]["hasNextPage"]:
-                sleep(refill_wait(cost))
-            return answer["data"]["orders"]
-        _refuse(flow, errors)
-        wait = max(refill_wait(cost), MIN_WAIT_S)
-        log.info("%s: the shop throttles, waiting %.1f s", flow.table, wait)
-        sleep(wait)
-    raise SourceUnavailable(f"{flow.table}: the shop throttled {THROTTLED_ATTEMPTS} times in a row")
+def selection(paths: Iterable[str]) -> str:
+    """Return the selection of GraphQL that asks for these paths, and for the row's own id."""
+    tree: dict[str, Any] = {Shopify.id_path: {}}
+    for path in paths:
+        inside = tree
+        for name in path.split("."):
+            inside = inside.setdefault(name, {})
+    return _written(tree)
 
 
-def _refuse(flow: Flow, errors: list[dict[str, Any]] | str) -> None:
-    """Pass over THROTTLED; raise for everything else."""
-    listed = errors if isinstance(errors, list) else [{"message": str(errors)}]
-    codes = {(error.get("extensions") or {}).get("code") for error in listed}
-    if codes == {"THROTTLED"}:
-        return
-    said = "; ".join(str(error.get("message")) for error in listed)[:300]
-    if "ACCESS_DENIED" in codes:
-        raise BadCredentials(
-            f"{flow.table}: the shop denies access: {said}. The token of the Airflow connection {flow.connection} "
-            f"needs the "
-            "scope read_orders (and read_all_orders for orders older than 60 days)"
-        )
-    if "MAX_COST_EXCEEDED" in codes:
-        raise SourceRefused(
-            f"{flow.table}: one page costs more than the shop allows: {said}. Lower page_size in the flow"
-        )
-    raise SourceRefused(f"{flow.table}: the shop refuses the query: {said}")
+def _written(tree: dict[str, Any]) -> str:
+    return f"{{ {' '.join(f'{name} {_written(inside)}' if inside else name for name, inside in tree.items())} }}"
+
+
+def snake(name: str) -> str:
+    """Return ``updatedAt`` as the search syntax and the sort keys write it: ``updated_at``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _goes_on(data: dict[str, Any]) -> bool:
+    page = data.get("page")
+    return isinstance(page, dict) and bool(page["pageInfo"]["hasNextPage"])
+
+
+def _named(kind: dict[str, Any]) -> dict[str, Any]:
+    while kind.get("ofType"):
+        kind = kind["ofType"]
+    return kind
+
+
+def _many(kind: dict[str, Any]) -> bool:
+    return kind["kind"] == "LIST" or (bool(kind.get("ofType")) and _many(kind["ofType"]))
 
 
 def refill_wait(cost: dict[str, Any]) -> float:
@@ -124,24 +169,3 @@ def refill_wait(cost: dict[str, Any]) -> float:
     rate = float(status.get("restoreRate") or 0)
     missing = float(cost.get("requestedQueryCost") or 0) - float(status.get("currentlyAvailable") or 0)
     return max(0.0, missing / rate) if rate > 0 else 0.0
-
-
-def row(node: dict[str, Any]) -> dict[str, Any]:
-    """Return the row of ``shop.orders`` for one order, whose personal data is masked already.
-
-    Raises:
-        ValueError: a field is missing or of the wrong type (msgspec names it), or the amount is no amount.
-    """
-    order = msgspec.convert(node, Order)
-    money = order.total_price_set.shop_money
-    return {
-        "order_id": order.source_identifier,
-        "customer_id": order.customer.id.rpartition("/")[2] if order.customer else None,
-        "created_at": order.created_at,
-        "amount": minor_units(money.amount, money.currency_code),
-        "currency": money.currency_code,
-        "email_token": order.email,
-        "ip_token": order.client_ip,
-        "financial_status": order.display_financial_status,
-        "updated_at": order.updated_at,
-    }

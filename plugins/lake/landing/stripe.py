@@ -1,79 +1,69 @@
-"""Charges of a provider that speaks Stripe's API: ``GET /v1/charges``, newest first, paged by ``starting_after``."""
+"""A provider that speaks Stripe's API: every list is ``GET /v1/…``, newest first, paged by ``starting_after``."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any, ClassVar
 
-import msgspec
+from lake.landing.connector import Connector, Entity, Field, Node, Reading
+from lake.landing.http import SourceRefused
 
-from lake.landing.flows import Flow
-from lake.landing.http import Api, Endpoint, SourceRefused
-from lake.landing.money import MOST
+LISTS = ("balance_transactions", "charges", "customers", "disputes", "events", "payment_intents", "payouts", "refunds")
+"""Lists of the API that page alike and can be filtered by ``created``. Stripe has no call that names them."""
 
-API_LIMIT = 100
-"""The API gives no more per page."""
+_TYPES = {str: "text", bool: "boolean", int: "integer"}
 
 
-class Charge(msgspec.Struct):
-    """The part of a charge that lands. ``amount`` is in minor units already."""
+class Stripe(Connector):
+    """Reads any list of the API. There is no "changed since": a flow looks again at what was created lately."""
 
-    id: str
-    amount: Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
-    currency: str
-    created: int
-    captured: bool
-    status: str
-    metadata: dict[str, str | None] = {}
+    most_per_page: ClassVar[int] = 100
 
+    def headers(self) -> dict[str, str]:
+        """Return the header that signs in: the secret of the connection is the API key."""
+        return {"Authorization": f"Bearer {self.endpoint.secret}"}
 
-def pages(flow: Flow, endpoint: Endpoint, since: datetime | None) -> Iterator[list[dict[str, Any]]]:
-    """Yield the provider's charges page by page, newest first.
+    def check_credentials(self) -> None:
+        """Ask for one charge."""
+        self._page("charges", {"limit": 1})
 
-    Raises:
-        BadCredentials, SourceRefused, SourceUnavailable: see :mod:`lake.landing.http`.
-    """
-    query: dict[str, str | int] = {"limit": min(flow.page_size, API_LIMIT)}
-    if since is not None:
-        query["created[gte]"] = int(since.timestamp())
-    with Api(endpoint, {"Authorization": f"Bearer {endpoint.secret}"}) as api:
+    def describe_entities(self) -> list[Entity]:
+        """Return the lists that page alike."""
+        return [Entity(name, name.replace("_", " ")) for name in LISTS]
+
+    def describe_fields(self, entity: str) -> list[Field]:
+        """Return the fields of the newest row, since Stripe does not describe itself; none if there is no row yet."""
+        newest = self._page(entity, {"limit": 1})["data"]
+        return sorted((field for row in newest for field in _fields(row, "")), key=lambda field: field.path)
+
+    def read_pages(self, reading: Reading) -> Iterator[list[Node]]:
+        """Yield the rows of a list, newest first."""
+        query: dict[str, str | int] = {"limit": reading.page_size}
+        if reading.since is not None:
+            query[f"{reading.cursor}[gte]"] = int(reading.since.timestamp())
         while True:
-            page = api.call("GET", flow.endpoint, params=query)
-            charges = page.get("data")
-            if not isinstance(charges, list):
-                raise SourceRefused(f"{flow.table}: the provider's answer has no list `data`")
-            yield [_needed(charge) for charge in charges]
+            page = self._page(reading.entity, query)
+            rows = page["data"]
+            yield rows
             if not page.get("has_more"):
                 return
-            if not charges:
-                raise SourceRefused(f"{flow.table}: the provider says has_more and gives an empty page")
-            query["starting_after"] = charges[-1]["id"]
+            if not rows:
+                raise SourceRefused(f"{self._where(reading.entity)} says has_more and gives an empty page")
+            query["starting_after"] = rows[-1]["id"]
+
+    def _page(self, entity: str, query: dict[str, str | int]) -> dict[str, Any]:
+        page = self.api.call("GET", f"{self.root}/{entity}", params=query)
+        if not isinstance(page.get("data"), list):
+            raise SourceRefused(f"{self._where(entity)} has no list `data`")
+        return page
+
+    def _where(self, entity: str) -> str:
+        return f"{self.endpoint.connection}: the provider's answer to {self.root}/{entity}"
 
 
-def _needed(charge: dict[str, Any]) -> dict[str, Any]:
-    """The fields that land and nothing else: a charge also holds names, addresses and the digits of a card."""
-    needed = {name: charge[name] for name in Charge.__struct_fields__ if name in charge}
-    metadata = charge.get("metadata")
-    needed["metadata"] = {"order_id": metadata.get("order_id")} if isinstance(metadata, dict) else {}
-    return needed
-
-
-def row(node: dict[str, Any]) -> dict[str, Any]:
-    """Return the row of ``payments.charges`` for one charge.
-
-    Raises:
-        ValueError: a field is missing, of the wrong type or out of range; the message names it.
-    """
-    charge = msgspec.convert(node, Charge)
-    try:
-        created = datetime.fromtimestamp(charge.created, UTC)
-    except (OverflowError, OSError) as error:
-        raise ValueError(f"created {charge.created} is no time") from error
-    return {
-        "charge_id": charge.id,
-        "order_id": charge.metadata.get("order_id"),
-        "amount": charge.amount,
-        "currency": charge.currency.upper(),
-        "created_at": created,
-        "captured": charge.captured,
-        "status": charge.status,
-    }
+def _fields(row: dict[str, Any], prefix: str) -> Iterator[Field]:
+    for name, value in row.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, dict):
+            yield from _fields(value, f"{path}.")
+        else:
+            fits = "time" if name == "created" else _TYPES.get(type(value), "")
+            yield Field(path, fits, type(value).__name__, nullable=value is None)

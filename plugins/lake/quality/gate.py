@@ -4,7 +4,6 @@ The checks themselves run when rows land (:mod:`lake.quality.expectations`); her
 days asked for, from the tables and their quarantines.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,7 +16,7 @@ from pyiceberg.table import Table
 
 from lake import tables
 from lake.errors import Hopeless
-from lake.landing.flows import load_all
+from lake.landing.flows import BadFlow, load_all, table_of
 from lake.tables import TableSpec
 from order_fraud.topics import ARCHIVED, Topic
 
@@ -64,7 +63,9 @@ class SourceBelowThreshold(Hopeless):
 
 
 def gate(catalog: Catalog, flows: Path, from_day: date | None = None, to_day: date | None = None) -> list[GateResult]:
-    """Return the result of every object, if all of them pass.
+    """Return the result of every object that a reconciliation reads, if all of them pass.
+
+    What other flows land stops nobody: no finding is made from it.
 
     Args:
         catalog: of the lake.
@@ -73,11 +74,15 @@ def gate(catalog: Catalog, flows: Path, from_day: date | None = None, to_day: da
 
     Raises:
         SourceBelowThreshold: an object fails; the message names all that do, where to look and what to do.
-        BadFlow: a flow file cannot be used.
+        BadFlow: a flow file cannot be used, or no flow lands what the reconciliation reads.
     """
-    thresholds = {table: (flow.row_id, flow.threshold) for table, flow in load_all(flows).items()}
-    thresholds |= {tables.records(topic).name: ("", _threshold(topic)) for topic in ARCHIVED}
-    results = [_judge(catalog, spec, *thresholds[spec.name], _days(from_day, to_day)) for spec in _named(thresholds)]
+    found = load_all(flows)
+    if missing := [name for name in tables.RECONCILED if name not in found]:
+        raise BadFlow(f"{flows}: no flow lands in {' or '.join(missing)}, which the reconciliation reads")
+    days = _days(from_day, to_day)
+    results = [_judge(catalog, tables.records(topic), "", _threshold(topic), days) for topic in ARCHIVED]
+    for flow in (found[name] for name in tables.RECONCILED):
+        results.append(_judge(catalog, table_of(flow), flow.row_id, flow.threshold, days))
     failed = [result for result in results if not result.passed]
     if failed:
         hints = "; ".join(f"see quarantine.{result.object.partition('.')[2]}" for result in failed)
@@ -93,10 +98,6 @@ def _threshold(topic: Topic) -> float:
     """A compacted topic has a handful of records for ever, and the stream goes on without those that it cannot use: one
     of them must not stop every reconciliation to come."""
     return 0.0 if topic.compacted else EVENTS_THRESHOLD
-
-
-def _named(thresholds: Mapping[str, object]) -> Iterable[TableSpec]:
-    return (spec for spec in tables.SOURCES if spec.name in thresholds)
 
 
 def _judge(catalog: Catalog, spec: TableSpec, row_id: str, threshold: float, days: BooleanExpression) -> GateResult:

@@ -110,11 +110,34 @@ def emit(
     return outcome
 
 
-def _take_over(bootstrap: str) -> Producer:
+def emit_missing(bootstrap: str, transactional_id: str, run_id: str, wanted: Sequence[Event]) -> int:
+    """Put those events on the topic that it does not hold, in the same three steps, and return how many these were.
+
+    Args:
+        bootstrap: the broker.
+        transactional_id: of the writer: whoever else writes these types under it is fenced off.
+        run_id: of the run that wants them.
+        wanted: the events; ids that the topic holds are left out.
+
+    Raises:
+        NotEmitted: the broker refused, was not there in time, or another run took over.
+    """
+    try:
+        producer = _take_over(bootstrap, transactional_id)  # Step 1
+        there = _runs_by_id(bootstrap)  # Step 2
+        new = [event for event in wanted if event.id not in there]
+        if new:
+            _commit(producer, run_id, new)  # Step 3
+    except (KafkaException, TopicUnusable) as error:
+        raise NotEmitted(f"nothing was emitted on {RECONCILIATION_FINDINGS.name}: {error}; run it again") from error
+    return len(new)
+
+
+def _take_over(bootstrap: str, transactional_id: str = TRANSACTIONAL_ID) -> Producer:
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
-            "transactional.id": TRANSACTIONAL_ID,
+            "transactional.id": transactional_id,
             "transaction.timeout.ms": int(TIMEOUT_S * 1000),
             "partitioner": "murmur2_random",
             "linger.ms": 20,

@@ -12,6 +12,7 @@ from pyiceberg.table import Table
 from lake import tables
 from lake.ahead import not_dated_ahead
 from lake.errors import Hopeless
+from lake.landing.flows import folder, tables_in
 from lake.reconcile import facts
 from lake.reconcile.facts import Facts
 from lake.reconcile.scope import GRACE
@@ -38,8 +39,10 @@ class Lake:
 
     def __init__(self, catalog: Catalog) -> None:
         """Pin every source table; one that does not exist yet is made, empty."""
-        aside = (tables.quarantine(tables.SHOP_ORDERS), tables.quarantine(tables.PAYMENTS_CHARGES))
-        self._pinned = {spec.name: _pin(catalog, spec) for spec in (*tables.SOURCES, *aside)}
+        flows = tables_in(folder())
+        sources = [flows[name] for name in tables.RECONCILED]
+        aside = [tables.quarantine(spec) for spec in sources]
+        self._pinned = {spec.name: _pin(catalog, spec) for spec in (*tables.TOPICS, *sources, *aside)}
 
     @property
     def snapshots(self) -> dict[str, int]:
