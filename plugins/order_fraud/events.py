@@ -59,11 +59,17 @@ FindingKind = Literal[
     "verdict-missing",
     "verdict-repeated",
     "verdict-not-reproducible",
+    "verdict-would-change",
+    "policy-skew",
+    "customer-unknown",
     "released-without-clearance",
     "released-twice",
+    "held-overdue",
+    "fraud-missed",
     "amount-differs",
     "payment-missing",
     "payment-orphan",
+    "charged-but-rejected",
 ]
 Remedy = Literal[
     "stream-order",
@@ -72,6 +78,8 @@ Remedy = Literal[
     "adjust-payment",
     "collect-payment",
     "refund-payment",
+    "decide-hold",
+    "settle-fraud",
     "investigate",
 ]
 
