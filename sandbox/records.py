@@ -28,7 +28,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A charge as the payment provider knows it: authorised, not captured, since capture happens at dispatch.
+    """A charge as the payment provider knows it: authorised, and captured at dispatch.
 
     Attributes:
         charge_id: ``ch_...``.
@@ -37,6 +37,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         created: seconds since 1970, UTC.
         amount: minor units.
         currency: ISO 4217.
+        captured: whether the money was taken; otherwise it is only reserved.
     """
 
     charge_id: str
@@ -45,6 +46,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     created: int
     amount: int
     currency: str
+    captured: bool = False
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
