@@ -22,7 +22,7 @@ from order_fraud.events import (
     PossibleFraud,
 )
 from order_fraud.judge import Judge, Panel
-from scorecards import PANEL, SCORECARD
+from scorecards import HAND_SET, PANEL, SCORECARD
 from tests.lake.reconcile_world import (
     ARRIVED,
     START,
@@ -30,6 +30,7 @@ from tests.lake.reconcile_world import (
     World,
     calm,
     feedback,
+    full_traffic,
     order,
     sign_up,
     traffic,
@@ -469,6 +470,48 @@ def test_late_chargeback_counts_where_the_scorecard_reads_it() -> None:
 
 def _bin() -> object:
     return msgspec.structs.replace(SCORECARD.lines[-1].bins[0], low=1.0, high=None, points=90, code="device-frauds")
+
+
+def outcomes(world: World) -> dict[str, str]:
+    rows = world.topics[topics.FRAUD_VERDICTS.name]
+    return {row["subject"]: msgspec.json.decode(row["value"])["data"]["outcome"] for row in rows}
+
+
+def everywhere(event: Incoming) -> Incoming:
+    """Give an event a device and an ip: then all take the same hops, and none overtakes another on the way."""
+    number = int(event.data.customer_id[1:])
+    data = msgspec.structs.replace(event.data, device_id=f"d{number % 5}", ip=f"10.0.0.{number % 7}")
+    return msgspec.structs.replace(event, data=data)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3, 4, 5])
+def test_it_is_what_the_stream_says_when_everything_comes_in_in_time(seed: int) -> None:
+    """The same events once by their dates and once with some of them late: exactly those outcomes differ."""
+    draw = random.Random(seed)
+    by_date = [everywhere(event) for event in full_traffic(customers=25, orders=4, seed=seed)]
+    late = [event for event in by_date if draw.random() < 0.15]
+    in_time = [event for event in by_date if event not in late]
+    panel = Panel(Judge(HAND_SET))
+
+    def world_of(incoming: list[Incoming], came_in: list[datetime]) -> World:
+        made = World()
+        made.publish(HAND_SET, came_in=ARRIVED - timedelta(days=1))
+        made.activate(HAND_SET.version, came_in=ARRIVED - timedelta(days=1))
+        return made.stream(incoming, lambda _: panel, came_in)
+
+    at = [ARRIVED + timedelta(milliseconds=number) for number in range(len(by_date))]
+    right = outcomes(world_of(by_date, at))
+    draw.shuffle(late)
+    came_in = at[: len(in_time)] + [ARRIVED + timedelta(hours=1 + number) for number in range(len(late))]
+    world = world_of([*in_time, *late], came_in)
+    was = outcomes(world)
+    differing = {order_id for order_id in was if was[order_id] != right[order_id]}
+    changed = {one.order_id: one for one in world.scope().changed}
+    assert changed.keys() == differing != set()
+    assert {one.would.outcome for one in changed.values()} <= {"clear", "review", "block"}
+    assert all(one.would.outcome == right[order_id] for order_id, one in changed.items())
+    late_ids = {event.id for event in late}
+    assert all({named.event_id for named in one.late} <= late_ids and one.late for one in changed.values())
 
 
 def test_only_the_days_of_the_order_are_asked_about() -> None:

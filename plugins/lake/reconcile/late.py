@@ -77,14 +77,14 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class _Entity:
-    """The records of one entity at one hop, in offset order, and where each belongs.
+    """The records of one entity at one hop, in offset order, and which of them are late.
 
     Attributes:
         hop: where.
         latest: the latest event time of the partition before each record, ms.
-        place: of each record when everything is in its place.
+        allowance: see the module, ms.
         moved: indices of the late ones.
-        before: of each late one (as in ``moved``), the index of the first record that it should have come before.
+        before: of each late one (as in ``moved``), the index of the first record in time that it passed.
     """
 
     hop: Hop
@@ -94,26 +94,35 @@ class _Entity:
     came_in: Integers
     time: Integers
     latest: Integers
-    place: Integers
+    allowance: int
     moved: Integers
     before: Integers
 
-    def affected(self) -> NDArray[np.bool_]:
-        """Whether each record is late, or has something late on its other side."""
-        cover = np.zeros(len(self.event_id) + 1, np.int64)
-        np.add.at(cover, self.before, 1)
-        np.subtract.at(cover, self.moved, 1)
-        touched = np.cumsum(cover[:-1]) > 0
-        touched[self.moved] = True
-        return np.asarray(touched)
+    def sequence(self) -> list[int]:
+        """Return all records with the late ones moved before what they passed, those by date."""
+        index = np.arange(len(self.time))
+        slot, in_time, date_ = index.copy(), np.ones(len(index), np.int64), np.zeros(len(index), np.int64)
+        slot[self.moved], in_time[self.moved], date_[self.moved] = self.before, 0, self.time[self.moved]
+        return [int(one) for one in np.lexsort((index, date_, in_time, slot))]
+
+    def passed(self, late: Integers | int, other: Integers | int) -> NDArray[np.bool_]:
+        """Whether ``late`` is dated before ``other`` and came in more than the allowance after it."""
+        dated_before = self.time[late] < self.time[other]
+        return np.asarray(dated_before & (self.came_in[other] < self.came_in[late] - self.allowance))
+
+    def sees(self, orders: Integers) -> NDArray[np.bool_]:
+        """Return which late records (columns, as in ``moved``) come before each order (rows) in its place."""
+        late, order = self.moved[None, :], orders[:, None]
+        return np.where(late < order, ~self.passed(order, late), self.passed(late, order)) & (late != order)
 
     def late_for(self, index: int) -> Iterator[tuple[int, int]]:
-        """Yield each late record that changes sides with a record, and by how many ms it was late for it."""
-        for late, before in zip(self.moved.tolist(), self.before.tolist(), strict=True):
+        """Yield each late record that changes sides with an order, and by how many ms it was late for it."""
+        seen = self.sees(np.array([index]))[0]
+        for late, before, sees in zip(self.moved.tolist(), self.before.tolist(), seen.tolist(), strict=True):
             if late == index:
                 yield late, int(self.came_in[late] - self.came_in[before])
-            elif (late > index) != (self.place[late] > self.place[index]):
-                yield late, abs(int(self.came_in[late] - self.came_in[index]))
+            elif late > index and sees:
+                yield late, int(self.came_in[late] - self.came_in[index])
 
 
 def would_change(
@@ -205,7 +214,7 @@ def _entities(
             came_in=came_in,
             time=time,
             latest=part["latest"].to_numpy(),
-            place=_places(time, moved, before),
+            allowance=allowance // _MILLISECOND,
             moved=moved,
             before=before,
         )
@@ -225,33 +234,50 @@ def _moved(came_in: Integers, time: Integers, suspects: Integers, allowance: int
     return np.array(moved, np.int64), np.array(before, np.int64)
 
 
-def _places(time: Integers, moved: Integers, before: Integers) -> Integers:
-    """Return the place of each record: late ones by date before the one that they belong before, others as they are."""
-    slot, is_late, date_ = np.arange(len(time)), np.zeros(len(time), np.int64), np.zeros(len(time), np.int64)
-    slot[moved], is_late[moved], date_[moved] = before, 1, time[moved]
-    order = np.lexsort((np.arange(len(time)), date_, -is_late, slot))
-    place = np.empty(len(time), np.int64)
-    place[order] = np.arange(len(time))
-    return place
-
-
 def _signals(entity: _Entity, first: date, last: date, panels: Panels) -> Iterator[tuple[int, Signals, Signals]]:
-    """Yield each affected order of the days with the signals that its hop stamped, and those in the right order."""
+    """Yield each order of the days that is late or was passed, with the signals that its hop stamped, and those in time.
+
+    What an order sees follows pair by pair: a late record by its date, all others by their offset. Orders in time that
+    see the same late records share one fold; a late order has one of its own.
+    """
     start, end = (_ms(day) for day in (first, last + timedelta(days=1)))
-    wanted = {
-        index
-        for index in np.flatnonzero(entity.affected()).tolist()
-        if entity.event_id[index].startswith("order/") and start <= entity.time[index] < end
-    }
+    of_days = (entity.time >= start) & (entity.time < end)
+    orders = np.array([i for i in np.flatnonzero(of_days) if entity.event_id[i].startswith("order/")], np.int64)
+    folds = list(_views(entity, orders))
+    wanted = {index for group, _ in folds for index in group}
     if not wanted:
         return
     was = dict(_fold(entity, range(len(entity.event_id)), entity.latest, wanted, panels))
+    in_place, late = entity.sequence(), set(entity.moved.tolist())
     latest = entity.latest.copy()
     latest[entity.moved] = entity.latest[entity.before]
-    would = dict(_fold(entity, np.argsort(entity.place).tolist(), latest, wanted, panels))
-    for index in sorted(was.keys() & would.keys()):
-        if was[index] != would[index]:
-            yield index, was[index], would[index]
+    for group, unseen in folds:
+        sequence = [index for index in in_place if index not in unseen]
+        if group <= late:  # it is alone, and comes after all that it sees
+            sequence = [index for index in sequence if index not in group] + list(group)
+        for index, right in _fold(entity, sequence, latest, group, panels):
+            if index in was and was[index] != right:
+                yield index, was[index], right
+
+
+def _views(entity: _Entity, orders: Integers) -> Iterator[tuple[set[int], set[int]]]:
+    """Yield orders that see the same, and which records these do not see; only those that see other things now."""
+    late = set(entity.moved.tolist())
+    in_time = np.array([index for index in orders.tolist() if index not in late], np.int64)
+    groups: dict[bytes, tuple[set[int], set[int]]] = {}
+    for chunk in np.array_split(in_time, max(1, len(in_time) // 4096)):
+        sees = entity.sees(chunk)
+        concerned = (sees & (entity.moved[None, :] > chunk[:, None])).any(axis=1)
+        for index, seen in zip(chunk[concerned].tolist(), sees[concerned], strict=True):
+            group, _ = groups.setdefault(np.packbits(seen).tobytes(), (set(), set(entity.moved[~seen].tolist())))
+            group.add(index)
+    yield from groups.values()
+    everything = np.arange(len(entity.time))
+    for index in sorted(late.intersection(orders.tolist())):
+        unseen = set(everything[:index][entity.passed(index, everything[:index])].tolist())
+        unseen |= set(entity.moved[~entity.sees(np.array([index]))[0]].tolist()) - {index}
+        unseen |= set(everything[index + 1 :].tolist()) - late
+        yield {index}, unseen
 
 
 def _fold(
