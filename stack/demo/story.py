@@ -193,6 +193,7 @@ class Demo:
         second = self._land_and_reconcile(airflow, "second")
         if second is not None:
             self.result.corrections_second_run = int(second["corrections"])
+            self.result.new_findings_second_run = int(second["findings_emitted"])
             self.result.not_reproducible = max(self.result.not_reproducible, int(second["not_reproducible"]))
 
     # --- helpers ------------------------------------------------------------------------------------------------------

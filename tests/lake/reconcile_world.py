@@ -227,11 +227,10 @@ class World:
         panels = read_panels(self.archive, PANEL)
         parity = compare(self.archive, panels, first, last)
         changed = would_change(self.archive, parity, panels, first, last, allowances.late)
-        incoming = self.archive(topics.CUSTOMER_EVENTS.name, facts.INCOMING_COLUMNS)
         both = {
-            "streamed": facts.streamed(incoming),
-            "sign_ups": facts.sign_ups(incoming),
-            "words": labels.words(incoming),
+            "streamed": facts.streamed(self.archive(topics.CUSTOMER_EVENTS.name, facts.ARCHIVE_COLUMNS)),
+            "sign_ups": facts.sign_ups(self.archive(topics.CUSTOMER_EVENTS.name, facts.SIGN_UP_COLUMNS)),
+            "words": labels.words(self.archive(topics.CUSTOMER_EVENTS.name, labels.COLUMNS)),
             "policies": self.archive(topics.FRAUD_POLICIES.name, facts.POLICY_COLUMNS),
             "refunds": pl.DataFrame(self.refunds, schema=REFUNDS),
             "verdicts": facts.verdicts(self.archive(topics.FRAUD_VERDICTS.name, facts.ARCHIVE_COLUMNS)),

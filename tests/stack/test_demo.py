@@ -73,7 +73,7 @@ def test_demo_on_unseen_orders_without_ip_finds_exactly_what_was_planted(tmp_pat
     assert all(planted.values())
     assert result["released_without_clearance"] == len(planted[faults.FORGED_RELEASE])
     assert result["corrections_first_run"] > 0
-    assert result["corrections_second_run"] == 0
+    assert result["corrections_second_run"] == result["new_findings_second_run"] == 0
     assert result["not_reproducible"] == 0
     assert result["customers"] == len(customers(orders)) - len(planted[faults_in_time.CUSTOMER_UNKNOWN])
     assert set(result["seconds"]) == {"setup", "stream", "plant", "land", "reconcile"}
@@ -96,8 +96,9 @@ def test_everything_that_is_not_well_is_complained_of() -> None:
         orders_with_several_verdicts=2,
         not_reproducible=3,
         corrections_second_run=4,
+        new_findings_second_run=6,
         released_without_clearance=5,
         dag_runs={"d": "failed"},
     )
     lines = complaints(bad, [Comparison("a", 1, 1, ("x",), ("y",))], forged=0)
-    assert len(lines) == 8
+    assert len(lines) == 9

@@ -22,7 +22,7 @@ _ALARM = "VerdictOverdue"
 SHOP_COLUMNS = ("order_id", "customer_id", "created_at", "day", "amount", "currency", "financial_status")
 CHARGE_COLUMNS = ("charge_id", "order_id", "amount", "currency", "created_at", "day", "captured", "status")
 ARCHIVE_COLUMNS = ("partition", "offset", "timestamp", "type", "time", "day", "value")
-INCOMING_COLUMNS = (*ARCHIVE_COLUMNS, "event_id", "subject")
+SIGN_UP_COLUMNS = ("type", "subject")
 POLICY_COLUMNS = ("offset", "timestamp", "key", "type", "subject", "value")
 
 TAKING = ("succeeded", "pending")

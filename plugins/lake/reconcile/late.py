@@ -137,10 +137,9 @@ def would_change(
         first, last: business days, both included.
         allowance: see the module.
     """
-    arrivals = archive(CUSTOMER_EVENTS.name, _ARRIVALS)
-    late = _late(arrivals, allowance)
-    if late.is_empty():
+    if _late(archive(CUSTOMER_EVENTS.name, ("timestamp", "time")), allowance).is_empty():
         return ()
+    late = _late(archive(CUSTOMER_EVENTS.name, _ARRIVALS), allowance)
     log.info("%d events came in late; folding what they belong to once more", late.height)
     effects: dict[str, list[tuple[_Entity, int, Signals, Signals]]] = {}
     read = _signals_read(panels)
@@ -172,7 +171,7 @@ def _late(arrivals: pl.DataFrame, allowance: timedelta) -> pl.DataFrame:
         by_arrival.with_columns(since=pl.col("timestamp") - allowance)
         .join_asof(so_far, left_on="since", right_on="timestamp", strategy="backward", allow_exact_matches=False)
         .filter(pl.col("latest") > pl.col("time"))
-        .select(*_ARRIVALS)
+        .select(arrivals.columns)
     )
 
 
@@ -235,7 +234,7 @@ def _moved(came_in: Integers, time: Integers, suspects: Integers, allowance: int
 
 
 def _signals(entity: _Entity, first: date, last: date, panels: Panels) -> Iterator[tuple[int, Signals, Signals]]:
-    """Yield each order of the days that is late or was passed, with the signals that its hop stamped, and those in time.
+    """Yield each order of the days that is late or was passed, with the signals that its hop stamped and those in time.
 
     What an order sees follows pair by pair: a late record by its date, all others by their offset. Orders in time that
     see the same late records share one fold; a late order has one of its own.
