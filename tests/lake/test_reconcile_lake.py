@@ -30,7 +30,7 @@ from lake.report.document import document
 from order_fraud.events import DeliveryCancelled, DeliveryReleased, FraudCleared
 from order_fraud.topics import ARCHIVED
 from scorecards import PANEL
-from tests.lake.reconcile_world import ARRIVED, START, World, calm, feedback, order, outcome_of
+from tests.lake.reconcile_world import ARRIVED, START, World, calm, feedback, order, outcome_of, sign_up
 from tests.lake.test_reconcile_kinds import everything
 
 EVER = (date(2000, 1, 1), date(2100, 1, 1))
@@ -180,6 +180,15 @@ def test_finding_that_is_found_no_more_is_closed_and_may_be_opened_again(catalog
     world.charges.remove(charge)
     assert ledger.record(catalog, outcome_of(world, "four")) == Recorded(new=0, closed=0)
     assert states(catalog) == {order_id: ("open", None, "four")}
+
+
+def test_sign_up_that_comes_after_its_allowance_closes_its_finding(catalog: Catalog) -> None:
+    made = [sign_up("c", START), order("c-1", "c", START), order("s-1", "s", START + timedelta(hours=1), 700)]
+    ledger.record(catalog, outcome_of(World().stream(made).sell(made), "one"))
+    assert states(catalog) == {"s-1": ("open", None, "one")}
+    late = [*made, sign_up("s", START)]
+    assert ledger.record(catalog, outcome_of(World().stream(late).sell(made), "two")) == Recorded(new=0, closed=1)
+    assert states(catalog) == {"s-1": ("closed", "two", "one")}
 
 
 def test_only_findings_of_the_days_looked_at_are_closed(catalog: Catalog) -> None:

@@ -98,15 +98,18 @@ def charged_but_rejected(scope: Scope) -> Iterator[Difference]:
 def fraud_missed(scope: Scope) -> Iterator[Difference]:
     """Yield each order that was cleared and released, and of which the last word is that it was fraud."""
     facts = scope.facts
-    released = facts.deliveries.filter(pl.col("type") == "DeliveryReleased").unique(
-        "order_id", keep="first", maintain_order=True
-    )
-    cleared = facts.verdicts.filter("clear").unique("order_id", keep="first", maintain_order=True)
     said = _last_words(scope).filter(pl.col("word") == FRAUD)
+    deliveries, verdicts = (
+        records.join(said, on="order_id", how="semi", maintain_order="left")
+        for records in (facts.deliveries, facts.verdicts)
+    )
+    released = deliveries.filter(pl.col("type") == "DeliveryReleased")
+    released = released.unique("order_id", keep="first", maintain_order=True)
+    cleared = verdicts.filter("clear").unique("order_id", keep="first", maintain_order=True)
     missed = (
         scope.orders.filter(scope.in_days)
-        .join(scope.in_shop, on="order_id", how="semi")
         .join(said, on="order_id", how="inner", maintain_order="left")
+        .join(scope.in_shop, on="order_id", how="semi", maintain_order="left")
         .join(
             cleared.select("order_id", "score", "scorecard_version", "partition", "offset"),
             on="order_id", how="inner", maintain_order="left",
@@ -155,13 +158,21 @@ def _rejected(scope: Scope) -> pl.DataFrame:
     something is no release, since what was released without a clearance is another finding.
     """
     facts = scope.facts
-    told = facts.deliveries.group_by("order_id").agg(
-        pl.last("type").alias("told"),
-        pl.last("partition").alias("told_partition"),
-        pl.last("offset").alias("told_offset"),
-        pl.col("timestamp").filter(pl.col("type") == "DeliveryHeld").min().alias("told_since"),
+    not_cleared = facts.verdicts.filter(~pl.col("clear")).select("order_id")
+    cancelled = facts.deliveries.filter(pl.col("type") == "DeliveryCancelled").select("order_id")
+    some = pl.concat([not_cleared, cancelled]).unique()  # most orders are neither, and need no further look
+    told = (
+        facts.deliveries.join(some, on="order_id", how="semi", maintain_order="left")
+        .group_by("order_id")
+        .agg(
+            pl.last("type").alias("told"),
+            pl.last("partition").alias("told_partition"),
+            pl.last("offset").alias("told_offset"),
+            pl.col("timestamp").filter(pl.col("type") == "DeliveryHeld").min().alias("told_since"),
+        )
     )
-    judged = facts.verdicts.group_by("order_id", maintain_order=True).agg(
+    verdicts = facts.verdicts.join(some, on="order_id", how="semi", maintain_order="left")
+    judged = verdicts.group_by("order_id", maintain_order=True).agg(
         pl.first("partition", "offset", "score", "outcome"),
         pl.col("clear").any(),
         pl.col("timestamp").min().alias("judged_since"),
@@ -170,7 +181,8 @@ def _rejected(scope: Scope) -> pl.DataFrame:
     return (
         facts.streamed.filter(scope.in_days)
         .select("order_id", "customer_id", "amount", "currency", "time", "day")
-        .join(scope.in_shop, on="order_id", how="semi")
+        .join(some, on="order_id", how="semi", maintain_order="left")
+        .join(scope.in_shop, on="order_id", how="semi", maintain_order="left")
         .join(judged, on="order_id", how="inner", maintain_order="left")
         .join(told, on="order_id", how="left", maintain_order="left")
         .join(_last_words(scope), on="order_id", how="left", maintain_order="left")
