@@ -46,11 +46,12 @@ def charged_but_rejected(scope: Scope) -> Iterator[Difference]:
     Money is captured at dispatch, so that there is nothing to wait for. What was given back is no finding, nor what
     the cardholder's bank takes back anyway: a refund would pay twice.
     """
-    facts = scope.facts
+    facts, rejected = scope.facts, _rejected(scope)
     captured = (
         facts.charges.filter(
             pl.col("captured") & pl.col("status").is_in(TAKING) & (pl.col("created_at") <= scope.settled)
         )
+        .join(rejected, on="order_id", how="semi")
         .join(facts.charges_aside, on="order_id", how="anti")
         .sort("created_at", "charge_id")
         .group_by("order_id", "currency", maintain_order=True)
@@ -58,9 +59,8 @@ def charged_but_rejected(scope: Scope) -> Iterator[Difference]:
     )
     given_back = facts.shop.filter(pl.col("financial_status").is_in(GIVEN_BACK))
     refunded = facts.refunds.group_by("order_id", "currency").agg(pl.col("amount").sum().alias("refunded"))
-    rejected = (
-        _rejected(scope)
-        .filter(pl.col("word").ne_missing(HONEST) & pl.col("said").ne_missing("ChargebackOpened"))
+    charged = (
+        rejected.filter(pl.col("word").ne_missing(HONEST) & pl.col("said").ne_missing("ChargebackOpened"))
         .join(given_back, on="order_id", how="anti")
         .rename({"currency": "order_currency"})
         .join(captured, on="order_id", how="inner", maintain_order="left")
@@ -76,7 +76,7 @@ def charged_but_rejected(scope: Scope) -> Iterator[Difference]:
             pl.col("charge_id").list.explode(keep_nulls=False, empty_as_null=False),
         )
     )
-    for row in rejected.iter_rows(named=True):
+    for row in charged.iter_rows(named=True):
         sums = [money(amount, currency) for amount, currency in zip(row["left"], row["currency"], strict=True)]
         why = "its delivery was cancelled" if row["told"] == "DeliveryCancelled" else f"it is held ({row['outcome']})"
         yield scope.difference(

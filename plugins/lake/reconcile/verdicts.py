@@ -130,6 +130,8 @@ def _evidence(one: Disagreement, ones: list[Disagreement]) -> dict[str, object]:
 
 def would_change(scope: Scope) -> Iterator[Difference]:
     """Yield each order that is judged rightly by what had come in, and would be judged otherwise by what came late."""
+    if not scope.changed:
+        return
     changed = {one.order_id: one for one in scope.changed}
     asked = scope.orders.filter(scope.in_days & pl.col("order_id").is_in(list(changed)))
     for row in asked.join(scope.in_shop, on="order_id", how="semi", maintain_order="left").iter_rows(named=True):
