@@ -419,11 +419,11 @@ def everything(seed: int) -> tuple[World, dict[tuple[str, str], str]]:
         planted["customer-unknown", f"{customer}-1"] = CAUSES["customer-unknown"]
     for number in count():
         customer, at = f"8{number}", START + timedelta(hours=draw.uniform(1, 90))
-        early.append(
-            order(f"{customer}-1", customer, at + timedelta(seconds=draw.randrange(1, 60)), 900, f"d-{customer}")
-        )
+        early.append(order(f"{customer}-1", customer, at + timedelta(seconds=draw.randrange(60)), 900, f"d-{customer}"))
         late.append(sign_up(customer, at, f"d-{customer}"))
-        planted["verdict-would-change", f"{customer}-1"] = f"in time: customer/{customer}, dated before it, came in"
+        planted["verdict-would-change", f"{customer}-1"] = (
+            f"in time: customer/{customer}, which belongs before it, came in"
+        )
     made = traffic(30, 4, seed)
     sold = [event for event in made if isinstance(event, NewOrder)]
     skewed_ = {event.subject for event in draw.sample(sold, 3)}

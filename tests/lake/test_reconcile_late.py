@@ -43,10 +43,22 @@ def test_late_sign_up_would_have_made_it_a_possible_fraud() -> None:
     late = world.only(topics.CUSTOMER_EVENTS.name, "customer/fresh")
     assert (
         "judged clear (0 points), and would have been judged review (60 points) had everything come in in time: "
-        "customer/fresh, dated before it, came in 2 h" in one.finding.cause
+        "customer/fresh, which belongs before it, came in 2 h" in one.finding.cause
     )
     assert f"customer.events, partition {late['partition']}, offset {late['offset']}" in one.finding.evidence["late"]
     assert "customer.account_age_s absent, in time 20.0" in one.finding.evidence["signals"]
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_sign_up_of_the_same_instant_belongs_before_its_order(seconds: int) -> None:
+    at_once = order("fresh-1", "fresh", AT + timedelta(seconds=seconds), 900, "d-fresh")
+    assert found(late_world([at_once], [FRESH])) == [("verdict-would-change", "fresh-1")]
+
+
+def test_order_of_the_same_instant_belongs_nowhere_else() -> None:
+    ups: list[Incoming] = [sign_up(name, START - timedelta(days=30)) for name in "ab"]
+    a, b = (order(f"{name}-1", name, AT, 900, "d-ab") for name in "ab")
+    assert found(late_world([*ups, a], [b])) == []
 
 
 def test_in_time_it_is_a_possible_fraud_and_no_difference() -> None:
@@ -75,7 +87,7 @@ def test_late_order_changes_itself_and_the_others_on_its_device() -> None:
     causes = {one.finding.order_id: one.finding.cause for one in match(world.scope())}
     assert causes.keys() == {"a-1", "b-1"}
     assert "order/a-1 itself came in 2 h" in causes["a-1"]
-    assert "order/a-1, dated before it, came in 2 h" in causes["b-1"]
+    assert "order/a-1, which belongs before it, came in 2 h" in causes["b-1"]
 
 
 def test_late_chargeback_counts_where_the_scorecard_reads_it() -> None:

@@ -2,10 +2,10 @@
 
 A record bears the time at which its event came in, on every topic of its way (``streams.batch.Batch.send``). Of two
 events of one entity, the one that came in later and is dated earlier is *late*, if it came in more than an allowance
-after the other. The hop folded them as they came, which is right and reproducible. Here each entity that something
-late belongs to is folded once more, by the kernel's own ``step``, with the late events where their dates put them and
-all others as they were; what hops did side by side keeps its order, since nobody promised another one. An order whose
-outcome comes out differently *would change*.
+after the other; of the same instant, a sign-up belongs before an order, as the shop sends them. The hop folded them as
+they came, which is right and reproducible. Here each entity that something late belongs to is folded once more, by the
+kernel's own ``step``, with the late events where their dates put them and all others as they were; what hops did side
+by side keeps its order, since nobody promised another one. An order whose outcome comes out differently *would change*.
 
 Usually nothing is late, and one look at customer.events says so. Only entities with something late are folded, and
 only at hops whose signals some scorecard reads.
@@ -29,7 +29,7 @@ from order_fraud.topics import CUSTOMER_EVENTS, FRAUD_VERDICTS
 
 log = logging.getLogger(__name__)
 
-_ARRIVALS = ("partition", "offset", "timestamp", "time", "event_id")
+_ARRIVALS = ("partition", "offset", "timestamp", "time", "type", "event_id")
 _ALSO_STAMPS = {"customer": "order"}
 """The signals of the order itself are stamped by the customer hop, which alone sees every order."""
 
@@ -40,7 +40,7 @@ Effect = tuple[Entity, int, Signals, Signals]
 
 @dataclass(frozen=True, slots=True)
 class LateEvent:
-    """An event that came in after an order although it is dated before it.
+    """An event that came in after an order although it belongs before it.
 
     Attributes:
         event_id: of the event; the order's own if the order itself was late.
@@ -86,7 +86,7 @@ def would_change(
         first, last: business days, both included.
         allowance: see the module.
     """
-    if late_records(archive(CUSTOMER_EVENTS.name, ("timestamp", "time")), allowance).is_empty():
+    if late_records(archive(CUSTOMER_EVENTS.name, ("timestamp", "time", "type")), allowance).is_empty():
         return ()
     late = late_records(archive(CUSTOMER_EVENTS.name, _ARRIVALS), allowance)
     log.info("%d events came in late; folding what they belong to once more", late.height)

@@ -28,6 +28,9 @@ class Entity:
 
     Attributes:
         hop: where.
+        came_in: when each came in, ms.
+        time: the date of each, ms.
+        rank: where each belongs by its date, see :func:`_rank`.
         latest: the latest event time of the partition before each record, ms.
         allowance: how much later than another a record may come in without being late, ms.
         moved: indices of the late ones.
@@ -40,6 +43,7 @@ class Entity:
     value: list[str]
     came_in: Integers
     time: Integers
+    rank: Integers
     latest: Integers
     allowance: int
     moved: Integers
@@ -49,13 +53,13 @@ class Entity:
         """Return all records with the late ones moved before what they passed, those by date."""
         index = np.arange(len(self.time))
         slot, in_time, date_ = index.copy(), np.ones(len(index), np.int64), np.zeros(len(index), np.int64)
-        slot[self.moved], in_time[self.moved], date_[self.moved] = self.before, 0, self.time[self.moved]
+        slot[self.moved], in_time[self.moved], date_[self.moved] = self.before, 0, self.rank[self.moved]
         return [int(one) for one in np.lexsort((index, date_, in_time, slot))]
 
     def passed(self, late: Integers | int, other: Integers | int) -> NDArray[np.bool_]:
-        """Whether ``late`` is dated before ``other`` and came in more than the allowance after it."""
-        dated_before = self.time[late] < self.time[other]
-        return np.asarray(dated_before & (self.came_in[other] < self.came_in[late] - self.allowance))
+        """Whether ``late`` belongs before ``other`` and came in more than the allowance after it."""
+        belongs_before = self.rank[late] < self.rank[other]
+        return np.asarray(belongs_before & (self.came_in[other] < self.came_in[late] - self.allowance))
 
     def sees(self, orders: Integers) -> NDArray[np.bool_]:
         """Return which late records (columns, as in ``moved``) come before each order (rows) in its place."""
@@ -72,14 +76,24 @@ class Entity:
                 yield late, int(self.came_in[late] - self.came_in[index])
 
 
+def _rank(of_sign_up: pl.Expr) -> pl.Expr:
+    """Return where records belong by their date; of the same instant, a sign-up comes before what it makes possible."""
+    return pl.col("time").dt.epoch("ms") * 2 + (~of_sign_up).cast(pl.Int64)
+
+
 def late_records(arrivals: pl.DataFrame, allowance: timedelta) -> pl.DataFrame:
-    """Return the records that are dated before one that came in more than the allowance before them."""
-    by_arrival = arrivals.sort("timestamp")
-    so_far = by_arrival.select("timestamp", latest=pl.col("time").cum_max())
+    """Return the records that belong before one that came in more than the allowance before them.
+
+    Args:
+        arrivals: columns timestamp, time, type, and any others.
+        allowance: how much later than another a record may come in without being late.
+    """
+    by_arrival = arrivals.sort("timestamp").with_columns(rank=_rank(pl.col("type") == "NewCustomer"))
+    so_far = by_arrival.select("timestamp", latest=pl.col("rank").cum_max())
     return (
         by_arrival.with_columns(since=pl.col("timestamp") - allowance)
         .join_asof(so_far, left_on="since", right_on="timestamp", strategy="backward", allow_exact_matches=False)
-        .filter(pl.col("latest") > pl.col("time"))
+        .filter(pl.col("latest") > pl.col("rank"))
         .select(arrivals.columns)
     )
 
@@ -92,6 +106,7 @@ def entities(hop: Hop, archive: Archive, parity: Parity, late: pl.DataFrame, all
     rows = archive(hop.reads.name, columns).join(aside, on=["partition", "offset"], how="anti")
     rows = rows.sort("partition", "offset").with_columns(
         pl.col("timestamp", "time").dt.epoch("ms"),
+        rank=_rank(pl.col("event_id").str.starts_with("customer/")),
         latest=pl.col("time").dt.epoch("ms").cum_max().shift(1, fill_value=0).over("partition"),
     )
     own = rows.join(late, on="event_id", how="semi").select("partition", "key").unique()
@@ -99,8 +114,8 @@ def entities(hop: Hop, archive: Archive, parity: Parity, late: pl.DataFrame, all
     suspects = touched["event_id"].is_in(late["event_id"].implode())
     touched = touched.with_columns(suspect=suspects)
     for _, part in touched.group_by("partition", "key", maintain_order=True):
-        came_in, time = part["timestamp"].to_numpy(), part["time"].to_numpy()
-        moved, before = _moved(came_in, time, np.flatnonzero(part["suspect"].to_numpy()), allowance // MILLISECOND)
+        came_in, rank = part["timestamp"].to_numpy(), part["rank"].to_numpy()
+        moved, before = _moved(came_in, rank, np.flatnonzero(part["suspect"].to_numpy()), allowance // MILLISECOND)
         if not moved.size:
             continue
         yield Entity(
@@ -109,7 +124,8 @@ def entities(hop: Hop, archive: Archive, parity: Parity, late: pl.DataFrame, all
             key=part["key"].to_list(),
             value=part["value"].to_list(),
             came_in=came_in,
-            time=time,
+            time=part["time"].to_numpy(),
+            rank=rank,
             latest=part["latest"].to_numpy(),
             allowance=allowance // MILLISECOND,
             moved=moved,
@@ -117,14 +133,14 @@ def entities(hop: Hop, archive: Archive, parity: Parity, late: pl.DataFrame, all
         )
 
 
-def _moved(came_in: Integers, time: Integers, suspects: Integers, allowance: int) -> tuple[Integers, Integers]:
+def _moved(came_in: Integers, rank: Integers, suspects: Integers, allowance: int) -> tuple[Integers, Integers]:
     """Return the late records among the suspects, and before which record of those in time each belongs."""
 
     def passed(late: int) -> NDArray[np.bool_]:
-        return np.asarray((time[:late] > time[late]) & (came_in[:late] < came_in[late] - allowance))
+        return np.asarray((rank[:late] > rank[late]) & (came_in[:late] < came_in[late] - allowance))
 
     moved = [int(one) for one in suspects if passed(int(one)).any()]
-    in_time = np.ones(len(time), np.bool_)
+    in_time = np.ones(len(rank), np.bool_)
     in_time[moved] = False
     # What a late one should have come before may be late itself, but then something in time came before both.
     before = [int(np.argmax(passed(one) & in_time[:one])) for one in moved]

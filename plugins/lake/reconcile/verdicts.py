@@ -145,7 +145,7 @@ def _had_it_come(one: Changed) -> str:
     if late.event_id == f"order/{one.order_id}":
         what = f"{late.event_id}{more} itself came in {words(late.by)} after events that are dated later"
     else:
-        what = f"{late.event_id}{more}, dated before it, came in {words(late.by)} after it"
+        what = f"{late.event_id}{more}, which belongs before it, came in {words(late.by)} after it"
     return (
         f"Order {one.order_id} was judged {one.was.outcome} ({one.was.score} points), and would have been judged "
         f"{one.would.outcome} ({one.would.score} points) had everything come in in time: {what}."
