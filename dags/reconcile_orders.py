@@ -27,7 +27,8 @@ nothing at all and says what it would. A crash and a retry at any point neither 
 |---|---|---|
 | `SourceBelowThreshold` | too many rows of a source failed their checks, or it was never landed | look into its quarantine table, mend the source, land again, clear the task |
 | `NothingLanded` | there is no order in the lake | run both landing DAGs |
-| `BadDays` | the days of the form make no sense | trigger again with other days |
+| `BadDays`, `BadAllowance` | the days or waits of the form make no sense | trigger again with others |
+| `NoSuchRun`, `SnapshotGone` | the run to repeat is not known, or the lake no longer has what it read | name another run |
 | `NotEmitted` | the broker did not take the events | nothing: the task tries again |
 """  # noqa: E501 - a table row is one line
 
@@ -45,6 +46,10 @@ def _day(title: str, default: str) -> Param:
     )
 
 
+def _wait(default: int, title: str, what: str) -> Param:
+    return Param(default, type="number", minimum=0, title=title, description=f"{what} is a finding.")
+
+
 @dag(
     schedule=None,
     catchup=False,
@@ -59,6 +64,17 @@ def _day(title: str, default: str) -> Param:
             type="boolean",
             title="Dry run",
             description="Find and report everything, but send no event and record no finding.",
+        ),
+        "held_hours": _wait(72, "Hours on hold", "An order that is held for longer, and of which nobody has decided"),
+        "sign_up_minutes": _wait(60, "Minutes until the sign-up", "A customer who has not signed up by then"),
+        "skew_seconds": _wait(60, "Seconds of a replaced scorecard", "A verdict on an order that came in later"),
+        "late_seconds": _wait(60, "Seconds late", "What comes in by more than this after what is dated later"),
+        "repeat_run": Param(
+            None,
+            type=["null", "string"],
+            title="Repeat run",
+            description="Id of an earlier run: look again at the snapshots that it read, with its days and waits "
+            "instead of those above. Always a dry run.",
         ),
     },
     default_args={

@@ -6,6 +6,7 @@ Everything that must agree on order ids (producer, sandbox, fault plan) builds i
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 from order_fraud.events import Customer, NewCustomer, NewOrder, Order
 
@@ -121,7 +122,10 @@ CountryOf = Callable[[str], str | None]
 
 
 def events(
-    book: Book, withhold: frozenset[str] = frozenset(), country_of: CountryOf | None = None
+    book: Book,
+    withhold: frozenset[str] = frozenset(),
+    country_of: CountryOf | None = None,
+    no_sign_up: frozenset[str] = frozenset(),
 ) -> Iterator[tuple[str, NewCustomer | NewOrder]]:
     """Yield ``(customer_id, event)`` in order of ``time``; at the same instant sign-ups come before orders.
 
@@ -129,8 +133,9 @@ def events(
         book: the sales.
         withhold: ids of orders to leave out.
         country_of: asked for the country of an ip where the row does not say it.
+        no_sign_up: ids of customers whose sign-up is left out.
     """
-    signups = iter(book.signups)
+    signups = iter([row for row in book.signups if row.user_id not in no_sign_up])
     pending = next(signups, None)
     for sale in book.sales:
         while pending is not None and pending.signup_time <= sale.row.purchase_time:
@@ -138,7 +143,9 @@ def events(
             pending = next(signups, None)
         if sale.order_id not in withhold:
             yield sale.row.user_id, new_order(sale, country_of)
-    # A sign-up is never after its own customer's purchase, so that none can be left over here.
+    # A sign-up is never after its own customer's purchase, so that only a book without sales has any left.
+    for row in chain(() if pending is None else (pending,), signups):
+        yield row.user_id, new_customer(row)
 
 
 def new_customer(row: Row) -> NewCustomer:

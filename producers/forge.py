@@ -1,17 +1,19 @@
-"""Forges releases: what a compromised warehouse handheld would send, DeliveryReleased for orders that nobody cleared.
+"""Forges what the warehouse is told: releases that no verdict stands behind, or holds of long ago.
 
-For tests and demonstrations only: it shows that the reconciliation finds a release that no verdict stands behind. The
-file has one order a line, ``order_id,customer_id`` or ``order_id,customer_id,time``; a header line is skipped.
+For tests and demonstrations only. A release is what a compromised handheld would send, DeliveryReleased for orders that
+nobody cleared. A hold (``--what held``) with ``--stamped`` is what the topic has of an order that was held at that
+time and that nobody has decided since. The file has one order a line, ``order_id,customer_id`` or
+``order_id,customer_id,time``; a header line is skipped.
 """
 
 import argparse
 import csv
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from order_fraud.events import Delivery, DeliveryReleased
+from order_fraud.events import Delivery, DeliveryHeld, DeliveryReleased
 from order_fraud.topics import DELIVERY_EVENTS
 from producers import fields
 from producers.book import BadRow
@@ -19,13 +21,15 @@ from producers.outbox import BrokerUnusable, Outbox, bootstrap_from_environment
 
 SOURCE = "/warehouse-handheld"
 CAUSE = "forged"
+Told = DeliveryReleased | DeliveryHeld
+WHAT: Mapping[str, type[Told]] = {"released": DeliveryReleased, "held": DeliveryHeld}
 ALL_WELL, BAD_INPUT, ROWS_REJECTED, NO_BROKER, NOT_DELIVERED = 0, 2, 3, 4, 5
 
 
-def forged(order_id: str, customer_id: str, time: datetime) -> DeliveryReleased:
-    """A release without clearance; it bears the id that the delivery service would give it."""
-    return DeliveryReleased(
-        id=f"delivery/{order_id}/released",
+def forged(order_id: str, customer_id: str, time: datetime, what: str = "released") -> Told:
+    """What no verdict stands behind; it bears the id that the delivery service would give it."""
+    return WHAT[what](
+        id=f"delivery/{order_id}/{what}",
         source=SOURCE,
         subject=order_id,
         time=time,
@@ -33,39 +37,40 @@ def forged(order_id: str, customer_id: str, time: datetime) -> DeliveryReleased:
     )
 
 
-def read(lines: Iterable[str], default_time: datetime | None) -> Iterator[DeliveryReleased | BadRow]:
+def read(lines: Iterable[str], default_time: datetime | None, what: str = "released") -> Iterator[Told | BadRow]:
     """Yield an event, or what is wrong, for every line that is neither blank nor a header.
 
     Args:
         lines: ``order_id,customer_id[,time]``; the time is the order's, in UTC.
         default_time: for lines without one; None refuses them.
+        what: one of ``WHAT``.
     """
     for number, cells in enumerate(csv.reader(lines), start=1):
         cells = [cell.strip() for cell in cells]
         if not any(cells) or (number == 1 and cells[0] == "order_id"):
             continue
         try:
-            yield _release(cells, default_time)
+            yield forged(*_order(cells, default_time), what)
         except fields.BadField as error:
             yield BadRow(number, str(error))
 
 
-def _release(cells: list[str], default_time: datetime | None) -> DeliveryReleased:
+def _order(cells: list[str], default_time: datetime | None) -> tuple[str, str, datetime]:
     if not 2 <= len(cells) <= 3:
         raise fields.BadField(f"the line has {len(cells)} columns, expected order_id,customer_id[,time]")
     order_id, customer_id = fields.text("order_id", cells[0]), fields.text("customer_id", cells[1])
     if order_id is None or customer_id is None:
         raise fields.BadField("order_id is empty" if order_id is None else "customer_id is empty")
     if len(cells) == 3 and cells[2]:
-        return forged(order_id, customer_id, fields.time("time", cells[2]))
+        return order_id, customer_id, fields.time("time", cells[2])
     if default_time is None:
         raise fields.BadField("time is empty, and no --time stands in for it")
-    return forged(order_id, customer_id, default_time)
+    return order_id, customer_id, default_time
 
 
 def _moment(text: str) -> datetime:
     try:
-        return fields.time("--time", text)
+        return fields.time("the time", text)
     except fields.BadField as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -79,7 +84,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "topic, 5 some records were not acknowledged.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--orders-file", type=Path, required=True, metavar="FILE", help="the orders to release")
+    parser.add_argument("--orders-file", type=Path, required=True, metavar="FILE", help="the orders to release or hold")
+    parser.add_argument("--what", choices=list(WHAT), default="released", help="what to tell (default %(default)s)")
+    parser.add_argument("--stamped", type=_moment, metavar="ISO", help="time of the records (default: now)")
     parser.add_argument("--time", type=_moment, metavar="ISO", help="business time for lines that have none")
     parser.add_argument("--bootstrap", default=bootstrap_from_environment(), metavar="HOST:PORT", help="the broker")
     return parser.parse_args(arguments)
@@ -90,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     try:
         with options.orders_file.open(newline="") as stream:
-            rows = list(read(stream, options.time))
+            rows = list(read(stream, options.time, options.what))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         print(f"error: {options.orders_file}: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -100,15 +107,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return NO_BROKER
     refused = [row for row in rows if isinstance(row, BadRow)]
+    stamp = round(options.stamped.timestamp() * 1000) if options.stamped else None
     for row in rows:
-        if isinstance(row, DeliveryReleased):
-            outbox.send(row.data.customer_id, row)
+        if not isinstance(row, BadRow):
+            outbox.send(row.data.customer_id, row, stamp)
     outbox.close()
     for bad in refused:
         print(f"rejected {bad}", file=sys.stderr)
     for reason, times in outbox.failures.most_common():
         print(f"not delivered: {times} x {reason}", file=sys.stderr)
-    print(f"forged {outbox.acknowledged.total()} releases to {DELIVERY_EVENTS.name} at {options.bootstrap}")
+    what = "releases" if options.what == "released" else "holds"
+    print(f"forged {outbox.acknowledged.total()} {what} to {DELIVERY_EVENTS.name} at {options.bootstrap}")
     if outbox.failed:
         return NOT_DELIVERED
     return ROWS_REJECTED if refused else ALL_WELL

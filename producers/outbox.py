@@ -92,14 +92,14 @@ class Outbox:
         """Records that were not delivered."""
         return self.failures.total()
 
-    def send(self, key: str, event: Event) -> None:
-        """Queue one event; waits while the queue is full."""
+    def send(self, key: str, event: Event, stamp: int | None = None) -> None:
+        """Queue one event; waits while the queue is full. ``stamp``: the record's time, ms since 1970, else now."""
         value = events.encode(event)
         report = partial(self._report, type(event).__name__)
         self.sent += 1
         while True:
             try:
-                self._producer.produce(self._topic, value, key, on_delivery=report)
+                self._producer.produce(self._topic, value, key, on_delivery=report, timestamp=stamp or 0)
             except BufferError:
                 self._producer.poll(0.1)
                 continue

@@ -67,6 +67,16 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     source.add_arguments(parser)
     parser.add_argument("--rate", type=source.positive, metavar="R", help="records per second (default: flat out)")
     parser.add_argument("--withhold", type=Path, metavar="FILE", help="order ids, one a line, that are not to be sent")
+    sign_ups = parser.add_mutually_exclusive_group()
+    sign_ups.add_argument(
+        "--withhold-sign-ups",
+        type=Path,
+        metavar="FILE",
+        help="customer ids, one a line, whose sign-up is not to be sent",
+    )
+    sign_ups.add_argument(
+        "--only-sign-ups", type=Path, metavar="FILE", help="send the sign-ups of these customers and nothing else"
+    )
     countries.add_argument(parser)
     parser.add_argument("--truth", type=Path, metavar="FILE", help="write order_id,pattern of all orders to this CSV")
     parser.add_argument("--summary", type=Path, metavar="FILE", help="write the counts to this JSON file")
@@ -86,6 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         orders = source.load(options)
         withhold = read_ids(options.withhold) if options.withhold else frozenset()
+        orders, no_sign_up = _sign_ups(orders, options)
         country_of = countries.read(options.countries) if options.countries else None
         if options.truth:
             source.write_truth(orders, options.truth)
@@ -101,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     for row in country_of.rejected if country_of else ():
         say(screen, f"{options.countries}: left out: {row}")
-    events = book.events(orders, withhold, country_of)
+    events = book.events(orders, withhold, country_of, no_sign_up)
     interrupted = not send(events, len(orders), outbox, options.rate, screen)
     summary = Summary(
         customers=outbox.acknowledged[NewCustomer.__name__],
@@ -120,6 +131,14 @@ def main(arguments: list[str] | None = None) -> int:
     if outbox.failed:
         return NOT_DELIVERED
     return ROWS_REJECTED if orders.rejected else ALL_WELL
+
+
+def _sign_ups(orders: Book, options: argparse.Namespace) -> tuple[Book, frozenset[str]]:
+    """Return what is to be sent of a book, and the customers whose sign-up is left out, as the options ask."""
+    if options.only_sign_ups:
+        only = read_ids(options.only_sign_ups)
+        return Book(tuple(row for row in orders.signups if row.user_id in only), (), orders.rejected), frozenset()
+    return orders, read_ids(options.withhold_sign_ups) if options.withhold_sign_ups else frozenset()
 
 
 def say(screen: Console, line: str) -> None:

@@ -7,6 +7,9 @@ Pure but for the command line: the same order ids (in any order) and seed always
   amount-differs       its charge is not over the order's amount
   payment-missing      it has no charge
   payment-orphan       a charge for an order that nobody knows (the ids are invented)
+
+What follows from these orders alone is planned here. Other faults need the order book (:mod:`sandbox.faults_in_time`),
+or orders of which the stream has said what it thinks: :func:`choose` picks those afterwards, without another fault.
 """
 
 import argparse
@@ -25,6 +28,9 @@ AMOUNT_DIFFERS = "amount-differs"
 PAYMENT_MISSING = "payment-missing"
 PAYMENT_ORPHAN = "payment-orphan"
 FORGED_RELEASE = "released-without-clearance"
+CHARGED_REJECTED = "charged-but-rejected"
+HELD_OVERDUE = "held-overdue"
+FRAUD_MISSED = "fraud-missed"
 
 ON_ORDERS = (NOT_STREAMED, NOT_SOLD, AMOUNT_DIFFERS, PAYMENT_MISSING)
 KINDS = (*ON_ORDERS, PAYMENT_ORPHAN)
@@ -86,9 +92,22 @@ def forgeable(suspects: Iterable[str], planted: Mapping[str, Iterable[str]], see
         seed: of the choice.
         count: how many at most.
     """
+    return choose("forged", suspects, planted, seed, count)
+
+
+def choose(what: str, pool: Iterable[str], planted: Mapping[str, Iterable[str]], seed: int, count: int) -> list[str]:
+    """Choose orders of a pool that have no planted fault yet.
+
+    Args:
+        what: the fault; another one takes other orders.
+        pool: order ids, in any order.
+        planted: what has been planned so far, by kind.
+        seed: of the choice.
+        count: how many at most.
+    """
     taken = {order_id for order_ids in planted.values() for order_id in order_ids}
-    free = sorted(set(suspects) - taken)
-    return sorted(random.Random(f"forged/{seed}").sample(free, min(count, len(free))))
+    free = sorted(set(pool) - taken)
+    return sorted(random.Random(f"{what}/{seed}").sample(free, min(count, len(free))))
 
 
 def wrong_amount(order_id: str, amount: int, seed: int) -> int:

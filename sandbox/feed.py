@@ -1,9 +1,10 @@
 """Fills the sandbox with the orders that the producer streams, and plants the faults of a plan.
 
 The shop gets every order but those of order-not-sold. The payment provider gets a charge for each of the shop's orders
-but those of payment-missing, over another amount for amount-differs, and charges that belong to no order for
-payment-orphan. The CRM gets an account and a contact for each customer. Feeding twice changes nothing, but what was
-written back to the CRM since is gone. Rows that the producer would reject are left out here as well.
+but those of payment-missing, over another amount for amount-differs, captured for charged-but-rejected, and charges
+that belong to no order for payment-orphan. The CRM gets an account and a contact for each customer. Feeding twice
+changes nothing, but what was written back to the CRM since is gone; feeding with more in the plan changes just that.
+Rows that the producer would reject are left out here as well.
 """
 
 import argparse
@@ -69,19 +70,20 @@ def charges(book: Book, plan: Plan, seed: int) -> Iterator[Charge]:
     """What the payment provider knows; ``seed`` decides about wrong amounts and about the orphans."""
     uncharged = frozenset(plan.get(faults.NOT_SOLD, ())) | frozenset(plan.get(faults.PAYMENT_MISSING, ()))
     wrong = frozenset(plan.get(faults.AMOUNT_DIFFERS, ()))
+    captured = frozenset(plan.get(faults.CHARGED_REJECTED, ()))
     for sale in book.sales:
         order_id, amount = sale.order_id, sale.row.amount
         if order_id in uncharged:
             continue
         if order_id in wrong:
             amount = faults.wrong_amount(order_id, amount, seed)
-        yield _charge(order_id, sale, amount)
+        yield _charge(order_id, sale, amount, captured=order_id in captured)
     for order_id in plan.get(faults.PAYMENT_ORPHAN, ()):
         draw = random.Random(f"orphan/{seed}/{order_id}")
         yield _charge(order_id, draw.choice(book.sales), draw.randint(500, 20_000))
 
 
-def _charge(order_id: str, like: Sale, amount: int) -> Charge:
+def _charge(order_id: str, like: Sale, amount: int, *, captured: bool = False) -> Charge:
     customer_id = like.row.user_id if like.order_id == order_id else order_id.partition("-")[0]
     return Charge(
         charge_id=f"ch_{hashlib.sha256(order_id.encode()).hexdigest()[:24]}",
@@ -90,6 +92,7 @@ def _charge(order_id: str, like: Sale, amount: int) -> Charge:
         created=int(like.row.purchase_time.timestamp()),
         amount=amount,
         currency=CURRENCY,
+        captured=captured,
     )
 
 
@@ -138,7 +141,7 @@ def read_plan(path: Path, book: Book) -> Plan:
     except msgspec.DecodeError as error:
         raise CannotFeed(f"{path} is not a plan of `python -m sandbox.faults`: {error}") from error
     known = {sale.order_id for sale in book.sales}
-    for kind in faults.ON_ORDERS:
+    for kind in (*faults.ON_ORDERS, faults.CHARGED_REJECTED):
         strange = [order_id for order_id in plan.get(kind, ()) if order_id not in known]
         if strange:
             raise CannotFeed(f"{path} was made for other orders: {kind} names {strange[0]}, which is not among these")
@@ -211,7 +214,7 @@ def main(arguments: list[str] | None = None) -> int:
     except CannotFeed as error:
         print(f"error: {error}", file=sys.stderr)
         return 4
-    planted = sum(len(plan.get(kind, ())) for kind in faults.KINDS)
+    planted = sum(len(plan.get(kind, ())) for kind in (*faults.KINDS, faults.CHARGED_REJECTED))
     print(
         f"the sandbox holds {held['contacts']:,} contacts, {held['orders']:,} orders and {held['charges']:,} charges; "
         f"{planted} faults are planted"

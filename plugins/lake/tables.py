@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import dataclass
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
+from pyiceberg.exceptions import CommitFailedException, NamespaceAlreadyExistsError, TableAlreadyExistsError
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -103,6 +103,9 @@ FINDINGS = _namespace_table(
         ("day", DAY, "UTC business day of the order or payment"),
         ("run_id", TEXT, "the run that last saw it"),
         ("first_seen_run", TEXT, "the run that first saw it"),
+        ("state?", TEXT, "open; remedied: found, but put right since; closed: a later run no longer found it"),
+        ("closed_run?", TEXT, "the run that no longer found it"),
+        ("as_of?", TIME, "how far the sources had been read by the run that last saw or closed it"),
     ),
     "day",
     MonthTransform(),
@@ -183,6 +186,14 @@ RESERVED = ("fraud", "kafka", "quarantine", "reconciliation", "settlement")
 """Namespaces that no source may land in."""
 
 
+def _complete(table: Table, spec: TableSpec) -> Table:
+    if not {field.name for field in spec.schema.fields} <= {field.name for field in table.schema().fields}:
+        with contextlib.suppress(CommitFailedException), table.update_schema() as update:  # somebody else was faster
+            update.union_by_name(spec.schema)
+        table.refresh()
+    return table
+
+
 @retry(
     # Tasks start side by side on an empty catalog; SQLite reports the lost race in either of these ways.
     retry=retry_if_exception_type((OperationalError, IntegrityError)),
@@ -191,9 +202,12 @@ RESERVED = ("fraud", "kafka", "quarantine", "reconciliation", "settlement")
     reraise=True,
 )
 def ensure(catalog: Catalog, spec: TableSpec) -> Table:
-    """Return the table, made first if the catalog has none; safe when several tasks do so at once."""
+    """Return the table, made first if the catalog has none; safe when several tasks do so at once.
+
+    One that was made before a column was declared gets it, empty in the rows that are there.
+    """
     if catalog.table_exists(spec.identifier):
-        return catalog.load_table(spec.identifier)
+        return _complete(catalog.load_table(spec.identifier), spec)
     with contextlib.suppress(NamespaceAlreadyExistsError):
         catalog.create_namespace(spec.identifier[:1])
     try:

@@ -60,11 +60,17 @@ FindingKind = Literal[
     "verdict-missing",
     "verdict-repeated",
     "verdict-not-reproducible",
+    "verdict-would-change",
+    "policy-skew",
+    "customer-unknown",
     "released-without-clearance",
     "released-twice",
+    "held-overdue",
+    "fraud-missed",
     "amount-differs",
     "payment-missing",
     "payment-orphan",
+    "charged-but-rejected",
 ]
 Remedy = Literal[
     "stream-order",
@@ -73,6 +79,8 @@ Remedy = Literal[
     "adjust-payment",
     "collect-payment",
     "refund-payment",
+    "decide-hold",
+    "settle-fraud",
     "investigate",
 ]
 

@@ -25,6 +25,7 @@ class Result:
     findings: dict[str, int] = field(default_factory=dict)
     corrections_first_run: int = 0
     corrections_second_run: int = 0
+    new_findings_second_run: int = 0
     not_reproducible: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -69,6 +70,7 @@ def complaints(result: Result, comparisons: Iterable[Comparison], forged: int) -
         f"{result.orders_with_several_verdicts} orders have several verdicts": result.orders_with_several_verdicts,
         f"{result.not_reproducible} verdicts could not be re-derived": result.not_reproducible,
         f"the second run emitted {result.corrections_second_run} corrections": result.corrections_second_run,
+        f"the second run found {result.new_findings_second_run} things new": result.new_findings_second_run,
         f"{result.released_without_clearance} orders released without clearance, {forged} of them were planted": (
             result.released_without_clearance != forged
         ),

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,8 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from producers.book import Book
-from sandbox import faults
+from sandbox import faults, faults_in_time
 from stack.demo.airflow import Airflow
+from stack.demo.planting import LATE_SECONDS, Planting, shortfalls
 from stack.demo.result import Comparison, Result, compare
 from stack.demo.tally import Tally, follow
 from stack.stack import Stack
@@ -50,9 +50,16 @@ class Demo:
     plant: bool
     screen: Console
     result: Result = field(default_factory=Result)
-    planted: dict[str, list[str]] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
     pages: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.planting = Planting(self.book, self.seed, self.stack.run_dir)
+
+    @property
+    def planted(self) -> dict[str, list[str]]:
+        """What was planted: order ids by kind."""
+        return self.planting.planted
 
     def tell(self) -> None:
         """Do it all; ``result`` and ``comparisons`` hold what came of it.
@@ -67,7 +74,7 @@ class Demo:
         with self._timed("stream"):
             tally = self._stream()
         if self.plant:
-            tally = self._forge(tally)
+            tally = self._plant(tally)
         self._count(tally)
         env = self.stack.env
         with Airflow(
@@ -85,12 +92,11 @@ class Demo:
 
     def _plan_faults(self) -> None:
         if self.plant:
-            self.planted = faults.plan((sale.order_id for sale in self.book.sales), self.seed)
-        self._planted_file.write_text(json.dumps(self.planted, indent=2) + "\n")
-        self._withhold_file.write_text("".join(f"{one}\n" for one in self.planted.get(faults.NOT_STREAMED, ())))
+            self.planting.plan()
+        self.planting.write()
 
     def _feed_sandbox(self) -> None:
-        plan = ["--plan", str(self._planted_file)] if self.plant else []
+        plan = ["--plan", str(self.planting.plan_file)] if self.plant else []
         url = self.stack.env["COUNTERSIGN_SANDBOX"]
         self._call("sandbox.feed", *self.orders_from, "--seed", str(self.seed), "--url", url, *plan)
 
@@ -103,8 +109,7 @@ class Demo:
             *self.orders_from,
             "--seed",
             str(self.seed),
-            "--withhold",
-            str(self._withhold_file),
+            *self.planting.to_shop,
             "--summary",
             str(summary),
             well=(0, 3),
@@ -126,20 +131,13 @@ class Demo:
                 lambda judged: progress.update(task, completed=judged),
             )
 
-    def _forge(self, tally: Tally) -> Tally:
-        count = faults.size(len(self.book.sales))
-        chosen = faults.forgeable(tally.suspects, self.planted, self.seed, count)
-        if len(chosen) < count:
-            self.screen.print(f"only {len(chosen)} of {count} releases are forged: no more orders were held")
-        self.planted[faults.FORGED_RELEASE] = chosen
-        self._planted_file.write_text(json.dumps(self.planted, indent=2) + "\n")
-        if not chosen:
-            return tally
-        times = {sale.order_id: sale.row.purchase_time.isoformat() for sale in self.book.sales}
-        lines = [f"{order_id},{tally.customers[order_id]},{times[order_id]}\n" for order_id in chosen]
-        orders_file = self.stack.run_dir / "forged.csv"
-        orders_file.write_text("".join(lines))
-        self._call("producers.forge", "--orders-file", str(orders_file))
+    def _plant(self, tally: Tally) -> Tally:
+        sandbox = self.stack.env["COUNTERSIGN_SANDBOX"]
+        with self._timed("plant"):
+            self.planting.after_verdicts(tally, self._call, self.orders_from, sandbox)
+        for line in shortfalls(self.planted, self.planting.count):
+            self.screen.print(line)
+        self.result.customers += len(self.planted[faults_in_time.WOULD_CHANGE])
         return self._follow()
 
     def _count(self, tally: Tally) -> None:
@@ -161,7 +159,7 @@ class Demo:
             if not all([self._ended(airflow, dag_id, run_id) for dag_id, run_id in runs.items()]):
                 return None
         with self._timed("reconcile"), self.screen.status(f"{which} run: reconciling"):
-            run_id = airflow.trigger(RECONCILE)
+            run_id = airflow.trigger(RECONCILE, {"late_seconds": LATE_SECONDS} if self.plant else None)
             if not self._ended(airflow, RECONCILE, run_id):
                 return None
             returned = airflow.returned(RECONCILE, run_id, LAST_TASK)
@@ -195,6 +193,7 @@ class Demo:
         second = self._land_and_reconcile(airflow, "second")
         if second is not None:
             self.result.corrections_second_run = int(second["corrections"])
+            self.result.new_findings_second_run = int(second["findings_emitted"])
             self.result.not_reproducible = max(self.result.not_reproducible, int(second["not_reproducible"]))
 
     # --- helpers ------------------------------------------------------------------------------------------------------
@@ -202,14 +201,6 @@ class Demo:
     @property
     def _sent(self) -> set[str]:
         return {sale.order_id for sale in self.book.sales} - set(self.planted.get(faults.NOT_STREAMED, ()))
-
-    @property
-    def _planted_file(self) -> Path:
-        return self.stack.run_dir / "planted.json"
-
-    @property
-    def _withhold_file(self) -> Path:
-        return self.stack.run_dir / "withheld.txt"
 
     def _read(self, url: str) -> bytes:
         parts = urlsplit(url)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
-from order_fraud.events import DeliveryHeld, DeliveryReleased, NoFraudDetected, PossibleFraud, decode
+from order_fraud.events import DeliveryHeld, DeliveryReleased, NoFraudDetected, PossibleFraud, Verdict, decode
 from order_fraud.topics import DELIVERY_EVENTS, FRAUD_VERDICTS, Topic
 
 QUIET_S = 20.0
@@ -25,15 +25,19 @@ class Tally:
     released: Counter[str] = field(default_factory=Counter)
     held: Counter[str] = field(default_factory=Counter)
     customers: dict[str, str] = field(default_factory=dict)
+    said: dict[str, Verdict] = field(default_factory=dict)
+    came_in: dict[str, int] = field(default_factory=dict)
+    """When each order came in, ms since 1970: its verdict's record bears that time."""
 
-    def take(self, value: bytes | None) -> None:
-        """Count one record."""
+    def take(self, value: bytes | None, stamp: int) -> None:
+        """Count one record; ``stamp`` is its time, ms since 1970."""
         event = decode(value)
         order_id = event.subject
         if isinstance(event, NoFraudDetected | PossibleFraud):
             self.verdicts[order_id] += 1
             self.outcomes[type(event).__name__] += 1
             self.customers[order_id] = event.data.customer_id
+            self.said[order_id], self.came_in[order_id] = event.data, stamp
             (self.suspects if isinstance(event, PossibleFraud) else self.cleared).add(order_id)
         elif isinstance(event, DeliveryReleased):
             self.released[order_id] += 1
@@ -83,7 +87,7 @@ def follow(
             for message in messages:
                 if (error := message.error()) is not None:
                     raise KafkaException(error)
-                tally.take(message.value())
+                tally.take(message.value(), message.timestamp()[1])
             if messages:
                 last = time.monotonic()
                 progress(len(wanted & tally.verdicts.keys()))

@@ -13,10 +13,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from lake import labels
 from lake.reconcile import facts
+from lake.reconcile.allowances import Allowances
+from lake.reconcile.late import would_change
 from lake.reconcile.match import match
 from lake.reconcile.outcome import Outcome
-from lake.reconcile.parity import ARCHIVE_SCHEMA, compare
+from lake.reconcile.parity import ARCHIVE_SCHEMA, compare, read_panels
 from lake.reconcile.scope import Scope
 from lake.reconcile.summary import figures, summarize
 from order_fraud import events, policies, relay, topics
@@ -55,6 +58,9 @@ CHARGES = {
 }  # fmt: skip
 
 
+REFUNDS = {"order_id": pl.String, "amount": pl.Int64, "currency": pl.String}
+
+
 def sign_up(customer: str, at: datetime, device: str | None = None, ip: str | None = None) -> NewCustomer:
     data = Customer(customer_id=customer, device_id=device, ip=ip)
     return NewCustomer(id=f"customer/{customer}", source="/shop", subject=customer, time=at, data=data)
@@ -89,15 +95,18 @@ class World:
     charges: list[dict[str, Any]] = field(default_factory=list)
     shop_aside: list[str] = field(default_factory=list)
     charges_aside: list[str] = field(default_factory=list)
+    refunds: list[dict[str, Any]] = field(default_factory=list)
 
-    def append(self, topic: str, key: str, event: Event, partitions: int = PARTITIONS) -> dict[str, Any]:
-        """Put an event on a topic as landing would archive it."""
+    def append(
+        self, topic: str, key: str, event: Event, partitions: int = PARTITIONS, came_in: datetime | None = None
+    ) -> dict[str, Any]:
+        """Put an event on a topic as landing would archive it; an answer bears the time at which its order came in."""
         rows = self.topics.setdefault(topic, [])
         partition = zlib.crc32(key.encode()) % partitions
         row = {
             "partition": partition,
             "offset": sum(row["partition"] == partition for row in rows) * 3 + 7,  # gaps, as transactions leave them
-            "timestamp": ARRIVED + timedelta(seconds=len(rows)),
+            "timestamp": came_in or ARRIVED + timedelta(seconds=len(rows)),
             "key": key,
             "type": type(event).__name__,
             "event_id": event.id,
@@ -109,22 +118,29 @@ class World:
         rows.append(row)
         return row
 
-    def publish(self, scorecard: Scorecard, at: datetime = START) -> None:
+    def publish(self, scorecard: Scorecard, at: datetime = START, came_in: datetime | None = None) -> None:
         """Put a scorecard on fraud.policies."""
         event = policies.publication(scorecard, at)
-        self.append(topics.FRAUD_POLICIES.name, policies.key(event), event, 1)
+        self.append(topics.FRAUD_POLICIES.name, policies.key(event), event, 1, came_in)
 
-    def activate(self, active: str, *shadows: str, at: datetime = START) -> None:
+    def activate(self, active: str, *shadows: str, at: datetime = START, came_in: datetime | None = None) -> None:
         """Let published scorecards judge; what has been judged stays judged."""
         event = policies.activation(Activation(active=active, shadows=shadows, owner="ann", reason="a test"), at)
-        self.append(topics.FRAUD_POLICIES.name, policies.key(event), event, 1)
+        self.append(topics.FRAUD_POLICIES.name, policies.key(event), event, 1, came_in)
 
     def stream(
-        self, incoming: Sequence[Incoming], panel_of: Callable[[str], Panel] = lambda order_id: PANEL
+        self,
+        incoming: Sequence[Incoming],
+        panel_of: Callable[[str], Panel] = lambda order_id: PANEL,
+        came_in: Sequence[datetime] | None = None,
     ) -> "World":
-        """Let the events run through relay and delivery, hop after hop; ``panel_of`` says who judges which order."""
-        for event in incoming:
-            self.append(topics.CUSTOMER_EVENTS.name, event.data.customer_id, event)
+        """Let the events run through relay and delivery, hop after hop.
+
+        ``panel_of`` says who judges which order, ``came_in`` when each event came in (by default second by second).
+        """
+        for number, event in enumerate(incoming):
+            moment = came_in[number] if came_in else None
+            self.append(topics.CUSTOMER_EVENTS.name, event.data.customer_id, event, came_in=moment)
         for hop in relay.ROUTE:
             histories: dict[int, relay.Shelf] = {}
             for row in list(self.topics.get(hop.reads.name, ())):
@@ -137,7 +153,7 @@ class World:
                 except relay.Unusable:
                     continue
                 if onward is not None:
-                    self.append(onward.topic.name, onward.key, onward.event)
+                    self.append(onward.topic.name, onward.key, onward.event, came_in=row["timestamp"])
         for row in self.topics.get(topics.FRAUD_VERDICTS.name, ()):
             self.deliver(row)
         return self
@@ -145,14 +161,17 @@ class World:
     def deliver(self, verdict: dict[str, Any]) -> None:
         """Release or hold as the verdict says."""
         cleared = verdict["type"] == NoFraudDetected.__name__
-        self.told(DeliveryReleased if cleared else DeliveryHeld, verdict["subject"], verdict["key"], verdict["time"])
+        kind = DeliveryReleased if cleared else DeliveryHeld
+        self.told(kind, verdict["subject"], verdict["key"], verdict["time"], verdict["timestamp"])
 
-    def told(self, kind: type[Event], order_id: str, customer: str, at: datetime) -> dict[str, Any]:
+    def told(
+        self, kind: type[Event], order_id: str, customer: str, at: datetime, came_in: datetime | None = None
+    ) -> dict[str, Any]:
         """Tell the warehouse something."""
         what = {DeliveryReleased: "released", DeliveryHeld: "held"}.get(kind, "cancelled")
         data = Delivery(order_id=order_id, customer_id=customer, cause=f"verdict/{order_id}")
         event = kind(id=f"delivery/{order_id}/{what}", source="/delivery", subject=order_id, time=at, data=data)
-        return self.append(topics.DELIVERY_EVENTS.name, customer, event)
+        return self.append(topics.DELIVERY_EVENTS.name, customer, event, came_in=came_in)
 
     def alarmed(self, order_id: str, customer: str | None, at: datetime, refused: str | None = None) -> dict[str, Any]:
         """Let the delivery service report an order that waits for its verdict."""
@@ -197,12 +216,23 @@ class World:
         return pl.DataFrame(shuffled, schema=ARCHIVE_SCHEMA).select(columns)
 
     def scope(
-        self, first: date = date(2000, 1, 1), last: date = date(2100, 1, 1), settled: datetime | None = None
+        self,
+        first: date = date(2000, 1, 1),
+        last: date = date(2100, 1, 1),
+        settled: datetime | None = None,
+        allowances: Allowances | None = None,
     ) -> Scope:
         """Fold, and open the facts."""
-        parity = compare(self.archive, PANEL, first, last)
+        allowances = allowances or Allowances()
+        panels = read_panels(self.archive, PANEL)
+        parity = compare(self.archive, panels, first, last)
+        changed = would_change(self.archive, parity, panels, first, last, allowances.late)
         both = {
             "streamed": facts.streamed(self.archive(topics.CUSTOMER_EVENTS.name, facts.ARCHIVE_COLUMNS)),
+            "sign_ups": facts.sign_ups(self.archive(topics.CUSTOMER_EVENTS.name, facts.SIGN_UP_COLUMNS)),
+            "words": labels.words(self.archive(topics.CUSTOMER_EVENTS.name, labels.COLUMNS)),
+            "policies": self.archive(topics.FRAUD_POLICIES.name, facts.POLICY_COLUMNS),
+            "refunds": pl.DataFrame(self.refunds, schema=REFUNDS),
             "verdicts": facts.verdicts(self.archive(topics.FRAUD_VERDICTS.name, facts.ARCHIVE_COLUMNS)),
             "deliveries": facts.deliveries(self.archive(topics.DELIVERY_EVENTS.name, facts.ARCHIVE_COLUMNS)),
             "alarms": facts.alarms(self.archive(topics.DELIVERY_EVENTS.name, facts.ARCHIVE_COLUMNS)),
@@ -212,7 +242,8 @@ class World:
             "charges_aside": pl.DataFrame({"order_id": self.charges_aside}, schema={"order_id": pl.String}),
         }
         snapshots = {"shop.orders": 11, "kafka.fraud_verdicts": 22}
-        return Scope(facts.Facts(**both), parity, first, last, settled or ARRIVED + timedelta(days=1), snapshots)
+        until = settled or ARRIVED + timedelta(days=1)
+        return Scope(facts.Facts(**both), parity, first, last, until, snapshots, allowances, changed)
 
     def only(self, topic: str, event_id: str) -> dict[str, Any]:
         """Return the one record of an event on a topic."""

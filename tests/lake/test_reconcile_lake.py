@@ -10,26 +10,45 @@ import msgspec
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 
 from lake import tables
 from lake.landing.flows import folder, tables_in
 from lake.reconcile import ledger
+from lake.reconcile.allowances import Allowances
+from lake.reconcile.corrections import Emitted
 from lake.reconcile.findings import Difference
+from lake.reconcile.ledger import Recorded
 from lake.reconcile.match import match
 from lake.reconcile.outcome import dump, load
 from lake.reconcile.parity import compare
-from lake.reconcile.read import Lake, NothingLanded
-from lake.reconcile.run import BadDays, parse_days
+from lake.reconcile.read import Lake, NothingLanded, SnapshotGone
+from lake.reconcile.run import BadDays, look, parse_days
 from lake.reconcile.scope import GRACE, Scope
 from lake.reconcile.summary import figures, summarize
+from lake.report.document import document
+from order_fraud.events import DeliveryCancelled, DeliveryReleased, FraudCleared
 from order_fraud.topics import ARCHIVED
 from scorecards import PANEL
-from tests.lake.reconcile_world import START, World, calm, order, outcome_of, traffic
+from tests.lake.reconcile_world import (
+    ARRIVED,
+    START,
+    World,
+    calm,
+    feedback,
+    order,
+    outcome_of,
+    sign_up,
+    traffic,
+)
+from tests.lake.test_reconcile_kinds import everything
 
 SOURCES = tables_in(folder())
 SPECS = {spec.name: spec for spec in tables.TOPICS} | {name: SOURCES[name] for name in tables.RECONCILED}
 EVER = (date(2000, 1, 1), date(2100, 1, 1))
+PATIENT = Allowances(held_hours=1e6)
+"""The world's records are of January 2026, and the lake's snapshots of today: every hold would be overdue."""
 
 
 @pytest.fixture
@@ -67,7 +86,7 @@ def test_lake_gives_the_facts_that_landed(catalog: Catalog) -> None:
     assert lake.settled <= datetime.now(UTC) - GRACE
     parity = compare(lake.archive, PANEL, *EVER)
     assert (parity.verdicts, parity.verdicts_equal) == (48, 48)
-    scope = Scope(lake.facts(), parity, *EVER, lake.settled, lake.snapshots)
+    scope = Scope(lake.facts(), parity, *EVER, lake.settled, lake.snapshots, PATIENT)
     (one,) = match(scope)
     assert one.finding.kind == "payment-missing"
     assert one.finding.evidence["snapshot of payments.charges"] == str(lake.snapshots["payments.charges"])
@@ -100,7 +119,7 @@ def test_rows_that_land_later_are_not_seen(catalog: Catalog) -> None:
     later = World()
     later.in_shop("x-1", "x", START, 100)
     land(catalog, later)
-    assert match(Scope(lake.facts(), compare(lake.archive, PANEL, *EVER), *EVER, lake.settled, {})) == []
+    assert match(Scope(lake.facts(), compare(lake.archive, PANEL, *EVER), *EVER, lake.settled, {}, PATIENT)) == []
 
 
 def test_empty_lake_says_what_to_run(catalog: Catalog) -> None:
@@ -136,13 +155,13 @@ def test_findings_keep_the_run_that_saw_them_first(catalog: Catalog) -> None:
     for _ in range(3):
         world.charges.pop()
     missing = sorted({row["order_id"] for row in world.shop} - {row["order_id"] for row in world.charges})
-    assert ledger.record(catalog, outcome_of(world, "one")) == 3
+    assert ledger.record(catalog, outcome_of(world, "one")) == Recorded(new=3, closed=0)
     assert findings(catalog) == [("payment-missing", order_id, "one", "one") for order_id in missing]
 
     paid, *rest = missing
     world.pay(paid, START, next(row["amount"] for row in world.shop if row["order_id"] == paid))
     world.pay("ghost", START, 100)
-    assert ledger.record(catalog, outcome_of(world, "two")) == 1
+    assert ledger.record(catalog, outcome_of(world, "two")) == Recorded(new=1, closed=1)
     assert findings(catalog) == [
         ("payment-missing", paid, "one", "one"),
         *(("payment-missing", order_id, "two", "one") for order_id in rest),
@@ -163,8 +182,141 @@ def test_recording_again_changes_nothing_and_makes_no_snapshot(catalog: Catalog)
 
 
 def test_no_findings_leave_the_table_alone(catalog: Catalog) -> None:
-    assert ledger.record(catalog, outcome_of(calm(), "one")) == 0
+    assert ledger.record(catalog, outcome_of(calm(), "one")) == Recorded(0, 0)
     assert not catalog.table_exists("reconciliation.findings")
+
+
+def states(catalog: Catalog) -> dict[str, tuple[str, str | None, str]]:
+    rows = catalog.load_table("reconciliation.findings").scan().to_arrow().to_pylist()
+    return {row["order_id"]: (row["state"], row["closed_run"], row["run_id"]) for row in rows}
+
+
+def test_finding_that_is_found_no_more_is_closed_and_may_be_opened_again(catalog: Catalog) -> None:
+    world = calm()
+    charge = world.charges.pop()
+    order_id = charge["order_id"]
+    ledger.record(catalog, outcome_of(world, "one"))
+    assert states(catalog) == {order_id: ("open", None, "one")}
+    world.charges.append(charge)
+    healed = outcome_of(world, "two")
+    assert healed.differences == []
+    assert ledger.record(catalog, healed) == Recorded(new=0, closed=1)
+    assert states(catalog) == {order_id: ("closed", "two", "one")}
+    assert ledger.record(catalog, healed) == Recorded(new=0, closed=1)  # the same run, tried again
+    assert ledger.record(catalog, outcome_of(world, "three")) == Recorded(new=0, closed=0)
+    assert states(catalog) == {order_id: ("closed", "two", "one")}
+    world.charges.remove(charge)
+    assert ledger.record(catalog, outcome_of(world, "four")) == Recorded(new=0, closed=0)
+    assert states(catalog) == {order_id: ("open", None, "four")}
+
+
+def test_sign_up_that_comes_after_its_allowance_closes_its_finding(catalog: Catalog) -> None:
+    made = [sign_up("c", START), order("c-1", "c", START), order("s-1", "s", START + timedelta(hours=1), 700)]
+    ledger.record(catalog, outcome_of(World().stream(made).sell(made), "one"))
+    assert states(catalog) == {"s-1": ("open", None, "one")}
+    late = [*made, sign_up("s", START)]
+    assert ledger.record(catalog, outcome_of(World().stream(late).sell(made), "two")) == Recorded(new=0, closed=1)
+    assert states(catalog) == {"s-1": ("closed", "two", "one")}
+
+
+def test_only_findings_of_the_days_looked_at_are_closed(catalog: Catalog) -> None:
+    world = calm()
+    charge = world.charges.pop()
+    outcome = outcome_of(world, "one")
+    ledger.record(catalog, outcome)
+    world.charges.append(charge)
+    day = outcome.differences[0].time.date()
+    after = msgspec.structs.replace(outcome_of(world, "two"), first=day + timedelta(days=1))
+    assert ledger.record(catalog, after) == Recorded(0, 0)
+    assert states(catalog)[charge["order_id"]][0] == "open"
+    on = msgspec.structs.replace(outcome_of(world, "three"), first=day, last=day)
+    assert ledger.record(catalog, on) == Recorded(0, 1)
+
+
+def test_run_that_had_read_less_changes_nothing_of_a_later_one(catalog: Catalog) -> None:
+    """An old task is cleared and tried again: what it found may have been put right since."""
+    world = calm()
+    charge = world.charges.pop()
+    old = outcome_of(world, "old")
+    ledger.record(catalog, old)
+    world.charges.append(charge)
+    world.pay("ghost", START, 100)
+    new = msgspec.structs.replace(outcome_of(world, "new"), settled=old.settled + timedelta(hours=1))
+    ledger.record(catalog, new)
+    before = states(catalog)
+    assert ledger.record(catalog, old) == Recorded(0, 0)
+    assert states(catalog) == before
+    assert {state for state, *_ in before.values()} == {"closed", "open"}
+
+
+def test_remedied_is_a_state_of_its_own(catalog: Catalog) -> None:
+    world = calm()
+    held = next(row["subject"] for row in world.topics["fraud.verdicts"] if row["type"] == "PossibleFraud")
+    for kind in (DeliveryReleased, DeliveryCancelled):
+        world.told(kind, held, held.partition("-")[0], START)
+    ledger.record(catalog, outcome_of(world, "one"))
+    assert states(catalog) == {held: ("remedied", None, "one")}
+
+
+def test_table_that_was_made_before_findings_had_a_state_gets_it(catalog: Catalog) -> None:
+    fields = [field for field in tables.FINDINGS.schema.fields if field.required or field.field_id < 9]
+    catalog.create_namespace("reconciliation")
+    before = catalog.create_table(
+        tables.FINDINGS.identifier, schema=Schema(*fields), partition_spec=tables.FINDINGS.partitions
+    )
+    row = {"kind": "payment-missing", "order_id": "o-1", "cause": "c", "evidence": "{}", "amount": 1, "remedy": "r"}
+    row |= {"day": START.date(), "run_id": "zero", "first_seen_run": "zero"}
+    before.append(pa.Table.from_pylist([row], schema=before.schema().as_arrow()))
+    assert ledger.record(catalog, outcome_of(calm(), "one")) == Recorded(0, 1)
+    assert states(catalog) == {"o-1": ("closed", "one", "zero")}
+
+
+def test_repeat_of_an_old_run_gives_the_identical_report(catalog: Catalog) -> None:
+    """Whatever has landed, been found and been put right since: what a run read can be read again."""
+    world, planted = everything(3)
+    land(catalog, world)
+    first, last = (START - timedelta(days=40)).date(), (START + timedelta(days=20)).date()
+    lake = Lake(catalog)
+    held = (lake.settled - ARRIVED) / timedelta(hours=1) + 48  # of what was planted, four days before all others
+    one = look(lake, "one", first, last, Allowances(held_hours=held), dry_run=False)
+    assert {(found.finding.kind, found.finding.order_id) for found in one.differences} == planted.keys()
+    later = World()
+    later.in_shop("x-1", "x", START, 100)
+    later.pay("x-2", START, 100)
+    late = feedback(FraudCleared, order("x-3", "x", START), START)
+    later.append("customer.events", "x", late)
+    land(catalog, later)
+    ledger.record(catalog, one)
+    assert len(look(Lake(catalog), "two", first, last, one.allowances, dry_run=False).differences) > len(planted)
+    again = look(Lake(catalog, one.snapshots), "three", first, last, one.allowances, dry_run=True, repeats="one")
+    nothing = Emitted(0, 0, 0)
+    reports = [json.loads(document(outcome, nothing)) for outcome in (one, again)]
+    for report in reports:
+        for name in ("run", "made_at", "dry_run", "repeats"):
+            report.pop(name)
+        report["parity"].pop("seconds")
+        for hop in report["parity"]["hops"]:
+            hop.pop("seconds")
+    assert reports[0] == reports[1]
+
+
+def test_table_that_was_empty_then_is_empty_in_a_repeat(catalog: Catalog) -> None:
+    world = calm()
+    charges, world.charges = world.charges, []
+    land(catalog, world)
+    recorded = Lake(catalog).snapshots
+    assert "payments.charges" not in recorded
+    paid = World()
+    paid.charges = charges
+    land(catalog, paid)
+    assert Lake(catalog).facts().charges.height == 48
+    assert Lake(catalog, recorded).facts().charges.is_empty()
+
+
+def test_snapshot_that_was_expired_is_named(catalog: Catalog) -> None:
+    land(catalog, calm())
+    with pytest.raises(SnapshotGone, match=r"shop\.orders has no snapshot 17 any more"):
+        Lake(catalog, {"shop.orders": 17})
 
 
 def test_emitted_before_knows_only_other_runs(catalog: Catalog) -> None:

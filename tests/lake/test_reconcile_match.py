@@ -329,6 +329,20 @@ def test_same_facts_in_any_order_give_the_same_list(world: World) -> None:
     assert match(world.scope()) == before
 
 
+BY_EDITING = (
+    "order-not-streamed",
+    "order-not-sold",
+    "verdict-repeated",
+    "verdict-not-reproducible",
+    "released-without-clearance",
+    "released-twice",
+    "amount-differs",
+    "payment-missing",
+    "payment-orphan",
+)
+"""Kinds that come of editing what a calm world has left behind; the others: ``test_reconcile_kinds.py``."""
+
+
 def plant(world: World, kind: str, order_id: str, draw: random.Random) -> None:
     """Make one difference of a kind."""
     match kind:
@@ -363,7 +377,7 @@ def test_random_faults_are_found_exactly(seed: int) -> None:
     draw.shuffle(held)
     ghosts = {kind: [f"{kind}-{n}" for n in range(5)] for kind in ("payment-orphan", "order-not-streamed")}
     planted: set[tuple[str, str]] = set()
-    for kind in (kind for kind in KINDS if kind != "verdict-missing"):
+    for kind in BY_EDITING:
         pool = held if kind == "released-without-clearance" else ghosts.get(kind, cleared)
         for _ in range(draw.randrange(4)):
             order_id = pool.pop()

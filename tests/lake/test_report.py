@@ -229,6 +229,7 @@ def test_run_from_the_lake_to_the_page_and_again(
 ) -> None:
     from lake import tables
     from lake.reconcile import corrections, tasks
+    from lake.reconcile.run import NoSuchRun
     from lake.report.names import RECONCILE
     from lake.report.store import HTML, JSON, ReportStore
     from lake.settings import from_environment
@@ -236,8 +237,10 @@ def test_run_from_the_lake_to_the_page_and_again(
 
     land(lake, faulty)
 
-    def whole(run_id: str, *, dry_run: bool = False, from_day: str | None = None) -> dict[str, Any]:
-        context = {"run_id": run_id, "params": {"from_day": from_day, "to_day": None, "dry_run": dry_run}}
+    def whole(run_id: str, *, dry_run: bool = False, **other: Any) -> dict[str, Any]:
+        held_hours = 20_000  # the world's records are of January 2026
+        params = {"from_day": None, "to_day": None, "dry_run": dry_run, "held_hours": held_hours} | other
+        context = {"run_id": run_id, "params": params}
         monkeypatch.setattr(tasks, "get_current_context", lambda: context)
         checked = tasks.check_sources(Path("dags/flows"))
         assert checked.keys() == {spec.name for spec in tables.TOPICS} | set(tables.RECONCILED)
@@ -262,6 +265,13 @@ def test_run_from_the_lake_to_the_page_and_again(
     second = whole("second")
     assert (second["findings"], second["corrections"], second["findings_emitted"]) == (kinds, 0, 0)
     assert {row[2:] for row in findings(lake)} == {("second", "manual__2026-01-01T00:00:00+00:00")}
+
+    before = lake.load_table("reconciliation.findings").current_snapshot()
+    again = whole("again", held_hours=0, repeat_run="manual__2026-01-01T00:00:00+00:00")
+    assert (again["findings"], again["corrections"]) == (kinds, 0)
+    assert lake.load_table("reconciliation.findings").current_snapshot() == before
+    with pytest.raises(NoSuchRun, match="there is no reconciliation 'nobody' to repeat"):
+        whole("nothing", repeat_run="nobody")
 
     store = ReportStore(from_environment(), RECONCILE)
     run = SimpleNamespace(name=first["report_html"].split("/")[-2])

@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from producers import generate
-from sandbox import faults
+from sandbox import faults, faults_in_time
 from stack import Ports
 from stack.demo.result import ROWS_REJECTED, Comparison, Result, compare, complaints
 from stack.site import ROOT
 
 ORDERS = 400
 SEED = 11
+LATER = (faults.FORGED_RELEASE, faults.HELD_OVERDUE, faults.CHARGED_REJECTED, faults.FRAUD_MISSED)
+IN_TIME = (faults_in_time.CUSTOMER_UNKNOWN, faults_in_time.WOULD_CHANGE, faults_in_time.POLICY_SKEW)
 
 
 def write_orders_without_ip(path: Path) -> None:
@@ -32,6 +34,11 @@ def write_orders_without_ip(path: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def customers(orders: Path) -> set[str]:
+    with orders.open(newline="") as file:
+        return {row["user_id"] for row in csv.DictReader(file)}
 
 
 @pytest.mark.e2e
@@ -62,13 +69,14 @@ def test_demo_on_unseen_orders_without_ip_finds_exactly_what_was_planted(tmp_pat
     assert result["orders_without_verdict"] == result["orders_with_several_verdicts"] == 0
     assert result["dag_runs"] == dict.fromkeys(("land_events", "land_sources", "reconcile_orders"), "success")
     assert result["findings"] == {kind: len(ids) for kind, ids in planted.items() if ids}
-    assert planted.keys() == {*faults.KINDS, faults.FORGED_RELEASE}
-    assert all(planted[kind] for kind in faults.KINDS)
+    assert planted.keys() == {*faults.KINDS, *LATER, *IN_TIME}
+    assert all(planted.values())
     assert result["released_without_clearance"] == len(planted[faults.FORGED_RELEASE])
     assert result["corrections_first_run"] > 0
-    assert result["corrections_second_run"] == 0
+    assert result["corrections_second_run"] == result["new_findings_second_run"] == 0
     assert result["not_reproducible"] == 0
-    assert set(result["seconds"]) == {"setup", "stream", "land", "reconcile"}
+    assert result["customers"] == len(customers(orders)) - len(planted[faults_in_time.CUSTOMER_UNKNOWN])
+    assert set(result["seconds"]) == {"setup", "stream", "plant", "land", "reconcile"}
     assert "<html" in (run_dir / "report.html").read_text().lower()
 
 
@@ -88,8 +96,9 @@ def test_everything_that_is_not_well_is_complained_of() -> None:
         orders_with_several_verdicts=2,
         not_reproducible=3,
         corrections_second_run=4,
+        new_findings_second_run=6,
         released_without_clearance=5,
         dag_runs={"d": "failed"},
     )
     lines = complaints(bad, [Comparison("a", 1, 1, ("x",), ("y",))], forged=0)
-    assert len(lines) == 8
+    assert len(lines) == 9

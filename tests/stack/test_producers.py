@@ -22,8 +22,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from order_fraud import events
 from order_fraud.events import Customer, DeliveryReleased, NewCustomer, NewOrder
-from order_fraud.topics import CUSTOMER_EVENTS, DELIVERY_EVENTS, TOPICS, Topic
-from producers import book, feedback, forge, generate, labels, orders_csv, patterns, shop
+from order_fraud.topics import CUSTOMER_EVENTS, DELIVERY_EVENTS, FRAUD_POLICIES, TOPICS, Topic
+from producers import book, feedback, forge, forge_policy, generate, labels, orders_csv, patterns, shop
 from producers.outbox import BrokerUnusable, Outbox
 from stack import Ports, Stack
 
@@ -325,3 +325,47 @@ def test_forged_releases_look_like_the_delivery_services_own(
     first = found[b"7"]
     assert isinstance(first, DeliveryReleased)
     assert (first.id, first.source, first.data.cause) == ("delivery/7-1/released", "/warehouse-handheld", "forged")
+
+
+def test_forged_holds_bear_the_time_that_they_are_stamped_with(
+    bootstrap: str, reading: Callable[[Topic], NewRecords], tmp_path: Path
+) -> None:
+    new = reading(DELIVERY_EVENTS)
+    orders = tmp_path / "orders.txt"
+    orders.write_text("7-1,7,2015-03-01T10:00:00Z\n")
+    long_ago = datetime.now(UTC).replace(microsecond=0) - timedelta(days=10)
+    arguments = ["--orders-file", str(orders), "--what", "held", "--stamped", long_ago.isoformat()]
+    assert forge.main([*arguments, "--bootstrap", bootstrap]) == forge.ALL_WELL
+    (record,) = new()
+    assert events.decode(record.value()) == forge.forged("7-1", "7", datetime(2015, 3, 1, 10, tzinfo=UTC), "held")
+    assert record.timestamp()[1] == long_ago.timestamp() * 1000
+
+
+def test_withheld_sign_ups_can_come_later_and_alone(
+    bootstrap: str, reading: Callable[[Topic], NewRecords], tmp_path: Path
+) -> None:
+    late = tmp_path / "late.txt"
+    signups = patterns.generate(60, 5).signups
+    late.write_text(f"{signups[3].user_id}\n{signups[8].user_id}\nnobody\n")
+    command = ["--generate", "60", "--seed", "5", "--bootstrap", bootstrap]
+    new = reading(CUSTOMER_EVENTS)
+    assert shop.main([*command, "--withhold-sign-ups", str(late)]) == shop.ALL_WELL
+    ids = {events.decode(record.value()).id for record in new()}
+    expected = {f"customer/{signups[3].user_id}", f"customer/{signups[8].user_id}"}
+    assert len(ids) == 60 + len(signups) - 2
+    assert not ids & expected
+    new = reading(CUSTOMER_EVENTS)
+    assert shop.main([*command, "--only-sign-ups", str(late)]) == shop.ALL_WELL
+    assert {events.decode(record.value()).id for record in new()} == expected
+
+
+def test_forged_policy_is_activated_as_of_then(bootstrap: str, reading: Callable[[Topic], NewRecords]) -> None:
+    new = reading(FRAUD_POLICIES)
+    then = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=3)
+    assert forge_policy.main(["--stamped", then.isoformat(), "--bootstrap", bootstrap]) == forge_policy.ALL_WELL
+    records = new()
+    assert [type(events.decode(record.value())).__name__ for record in records] == [
+        "PolicyPublished",
+        "PolicyActivated",
+    ]
+    assert {record.timestamp()[1] for record in records} == {then.timestamp() * 1000}

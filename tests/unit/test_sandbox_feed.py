@@ -67,6 +67,15 @@ def test_each_order_of_the_shop_is_charged_but_the_planned_and_the_orphans_are_e
     assert len({charge.charge_id for charge in charges.values()}) == len(charges)
 
 
+def test_more_in_the_plan_changes_just_that(sold: Book, plan: dict[str, list[str]], charges: dict[str, Charge]) -> None:
+    free = sorted(set(charges) - {order_id for order_ids in plan.values() for order_id in order_ids})[:5]
+    again = {one.order_id: one for one in feed.charges(sold, plan | {faults.CHARGED_REJECTED: free}, SEED)}
+    changed = {order_id for order_id, charge in again.items() if charge != charges[order_id]}
+    assert changed == set(free)
+    assert {order_id for order_id, charge in again.items() if charge.captured} == set(free)
+    assert not any(charge.captured for charge in charges.values())
+
+
 def test_orphans_fall_on_days_of_real_orders(
     sold: Book, plan: dict[str, list[str]], charges: dict[str, Charge]
 ) -> None:

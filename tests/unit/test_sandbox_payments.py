@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from sandbox.records import Charge, Load
@@ -63,6 +64,12 @@ def test_a_charge_in_stripes_words(client: Client) -> None:
     assert len(card["last4"]) == 4
     assert {"brand", "fingerprint"} <= set(card)
     assert client.get("/v1/charges/ch_249", headers=KEY).json() == item
+
+
+def test_captured_charge_says_how_much(client: Client) -> None:
+    taken = msgspec.structs.replace(charge(1), captured=True)
+    (item,) = ask(provider([taken]))["data"]
+    assert (item["captured"], item["amount"], item["amount_captured"]) == (True, 3400, 3400)
 
 
 def test_one_customer_has_one_card(client: Client) -> None:

@@ -46,11 +46,13 @@ class Emitted:
         findings: newly raised.
         corrections: newly requested.
         known: events that earlier runs had emitted.
+        closed: findings of earlier runs that this one no longer sees (:mod:`lake.reconcile.ledger`).
     """
 
     findings: int
     corrections: int
     known: int
+    closed: int = 0
 
 
 class _Id(msgspec.Struct):

@@ -10,7 +10,11 @@ _PLACE = ("partition", "offset", "timestamp", "time", "day")
 
 ORDER = pl.Struct(_WHO | _MONEY)
 REASON = pl.Struct({"code": pl.String()})
-VERDICT = pl.Struct(_WHO | _MONEY | {"score": pl.Int64(), "reasons": pl.List(REASON), "scorecard_version": pl.String()})
+VERDICT = pl.Struct(
+    _WHO
+    | _MONEY
+    | {"score": pl.Int64(), "reasons": pl.List(REASON), "scorecard_version": pl.String(), "outcome": pl.String()}
+)
 DELIVERY = pl.Struct(_WHO | {"cause": pl.String()})
 OVERDUE = pl.Struct(_WHO | {"record": pl.String(), "longer_than_s": pl.Float64(), "refused": pl.String()})
 _ALARM = "VerdictOverdue"
@@ -18,6 +22,8 @@ _ALARM = "VerdictOverdue"
 SHOP_COLUMNS = ("order_id", "customer_id", "created_at", "day", "amount", "currency", "financial_status")
 CHARGE_COLUMNS = ("charge_id", "order_id", "amount", "currency", "created_at", "day", "captured", "status")
 ARCHIVE_COLUMNS = ("partition", "offset", "timestamp", "type", "time", "day", "value")
+SIGN_UP_COLUMNS = ("type", "subject")
+POLICY_COLUMNS = ("offset", "timestamp", "key", "type", "subject", "value")
 
 TAKING = ("succeeded", "pending")
 """The states of a charge that takes money (Stripe: ``Charge.status``); a ``failed`` one takes none."""
@@ -34,6 +40,10 @@ class Facts:
         alarms: records of delivery.events that say that an order has no verdict for too long.
         shop: orders as the shop has them.
         charges: what the payment provider has.
+        sign_ups: ``customer_id`` of everybody who signed up, in no order.
+        words: what was said of orders afterwards; see :func:`lake.labels.words`.
+        policies: records of fraud.policies (``POLICY_COLUMNS``).
+        refunds: money given back (``order_id``, ``amount``, ``currency``), as far as a source of refunds has landed.
         shop_aside, charges_aside: ``order_id`` of orders whose row of that source failed a check.
             That source is no witness for them: neither its silence nor its sum is a finding.
     """
@@ -44,6 +54,10 @@ class Facts:
     alarms: pl.DataFrame
     shop: pl.DataFrame
     charges: pl.DataFrame
+    sign_ups: pl.DataFrame
+    words: pl.DataFrame
+    policies: pl.DataFrame
+    refunds: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"order_id": pl.String} | _MONEY))
     shop_aside: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"order_id": pl.String}))
     charges_aside: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"order_id": pl.String}))
 
@@ -65,6 +79,11 @@ def streamed(customer_events: pl.DataFrame) -> pl.DataFrame:
     """Return the orders among the records of customer.events, the first record of each."""
     orders = customer_events.filter(pl.col("type") == "NewOrder")
     return _opened(orders, ORDER).sort("partition", "offset").unique("order_id", keep="first", maintain_order=True)
+
+
+def sign_ups(customer_events: pl.DataFrame) -> pl.DataFrame:
+    """Return who signed up, from the records of customer.events."""
+    return customer_events.filter(pl.col("type") == "NewCustomer").select(customer_id="subject").unique()
 
 
 def verdicts(records: pl.DataFrame) -> pl.DataFrame:

@@ -18,11 +18,17 @@ REMEDIES: Mapping[FindingKind, Remedy] = MappingProxyType(
         "verdict-missing": "investigate",
         "verdict-repeated": "investigate",
         "verdict-not-reproducible": "investigate",
+        "verdict-would-change": "investigate",
+        "policy-skew": "investigate",
+        "customer-unknown": "check-shop",
         "released-without-clearance": "cancel-delivery",
         "released-twice": "investigate",
+        "held-overdue": "decide-hold",
+        "fraud-missed": "settle-fraud",
         "amount-differs": "adjust-payment",
         "payment-missing": "collect-payment",
         "payment-orphan": "refund-payment",
+        "charged-but-rejected": "refund-payment",
     }
 )
 """What each kind of finding asks for."""

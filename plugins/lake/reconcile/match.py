@@ -6,7 +6,7 @@ happened, so that an order of 23:59 paid at 00:01 is no difference.
 
 from collections.abc import Callable, Iterator
 
-from lake.reconcile import deliveries, orders, payments, verdicts
+from lake.reconcile import customers, deliveries, holds, orders, payments, skew, verdicts
 from lake.reconcile.findings import KINDS, Difference
 from lake.reconcile.scope import Scope
 
@@ -16,11 +16,17 @@ CHECKS: tuple[Callable[[Scope], Iterator[Difference]], ...] = (
     verdicts.missing,
     verdicts.repeated,
     verdicts.not_reproducible,
+    verdicts.would_change,
+    skew.policy_skew,
+    customers.customer_unknown,
     deliveries.released_without_clearance,
     deliveries.released_twice,
+    holds.held_overdue,
+    holds.fraud_missed,
     payments.amount_differs,
     payments.payment_missing,
     payments.payment_orphan,
+    holds.charged_but_rejected,
 )
 """One check a kind. Each looks for its own cause only: what follows from another difference is none of its own."""
 

@@ -4,6 +4,7 @@ from datetime import date, datetime
 
 import msgspec
 
+from lake.reconcile.allowances import Allowances
 from lake.reconcile.findings import KINDS, Difference
 from lake.reconcile.parity import HopParity, Judged
 from lake.reconcile.refold import Refused
@@ -91,6 +92,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         made_at: when.
         first, last: the business days looked at, both included.
         settled: business later than this was taken to be under way.
+        allowances: how long what is late was waited for.
+        repeats: the earlier run whose snapshots were read again; None if the run read what had landed.
         scorecards: that judged on these days, the one that judges now last.
         snapshots: the lake's snapshot ids by table; with them the run can be repeated on the same data.
         differences: all findings.
@@ -107,6 +110,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     parity: ParityFigures
     summary: Summary
     differences: list[Difference]
+    allowances: Allowances = msgspec.field(default_factory=Allowances)
+    repeats: str | None = None
 
     @property
     def counts(self) -> dict[str, int]:

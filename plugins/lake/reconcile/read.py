@@ -9,7 +9,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo, In
 from pyiceberg.table import Table
 
-from lake import tables
+from lake import labels, tables
 from lake.ahead import not_dated_ahead
 from lake.errors import Hopeless
 from lake.landing.flows import folder, tables_in
@@ -34,15 +34,28 @@ class _Pinned:
     committed: datetime | None
 
 
-class Lake:
-    """The source tables, each pinned to the snapshot that it had when this object was made."""
+class SnapshotGone(Hopeless):
+    """A snapshot that an earlier run read is not in the lake any more; the message names table and snapshot."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        """Pin every source table; one that does not exist yet is made, empty."""
+
+class Lake:
+    """The source tables, each pinned to the snapshot that it had when this object was made, or to a recorded one."""
+
+    def __init__(self, catalog: Catalog, recorded: Mapping[str, int] | None = None) -> None:
+        """Pin every source table; one that does not exist yet is made, empty.
+
+        Args:
+            catalog: of the lake.
+            recorded: the snapshot ids of an earlier run, to read what it read; a table that is not among them was
+                empty then. None reads what has landed by now.
+
+        Raises:
+            SnapshotGone: one of the recorded snapshots is not there any more.
+        """
         flows = tables_in(folder())
         sources = [flows[name] for name in tables.RECONCILED]
         aside = [tables.quarantine(spec) for spec in sources]
-        self._pinned = {spec.name: _pin(catalog, spec) for spec in (*tables.TOPICS, *sources, *aside)}
+        self._pinned = {spec.name: _pin(catalog, spec, recorded) for spec in (*tables.TOPICS, *sources, *aside)}
 
     @property
     def snapshots(self) -> dict[str, int]:
@@ -94,8 +107,14 @@ class Lake:
         shop = self._read("shop.orders", facts.SHOP_COLUMNS)
         delivery_events = self.archive(topics.DELIVERY_EVENTS.name, facts.ARCHIVE_COLUMNS)
         charges = self._read("payments.charges", facts.CHARGE_COLUMNS)
+        # Three reads of few rows or columns each: all columns of all that came in would take the most memory of all.
+        signed_up = self._read("kafka.customer_events", facts.SIGN_UP_COLUMNS, EqualTo("type", "NewCustomer"))
+        said = self._read("kafka.customer_events", labels.COLUMNS, In("type", tuple(labels.WORDS)))
         return Facts(
             streamed=facts.streamed(self.archive(topics.CUSTOMER_EVENTS.name, facts.ARCHIVE_COLUMNS)),
+            sign_ups=facts.sign_ups(signed_up),
+            words=labels.words(said),
+            policies=self.archive(topics.FRAUD_POLICIES.name, facts.POLICY_COLUMNS),
             verdicts=facts.verdicts(self.archive(topics.FRAUD_VERDICTS.name, facts.ARCHIVE_COLUMNS)),
             deliveries=facts.deliveries(delivery_events),
             alarms=facts.alarms(delivery_events),
@@ -110,6 +129,10 @@ class Lake:
 
     def _read(self, name: str, columns: Sequence[str], rows: BooleanExpression | None = None) -> pl.DataFrame:
         pinned = self._pinned[name]
+        if pinned.snapshot_id is None:  # a scan would read what has come in since
+            empty = pl.from_arrow(pinned.table.schema().as_arrow().empty_table())
+            assert isinstance(empty, pl.DataFrame)  # noqa: S101 - for the type checker
+            return empty.select(columns)
         scan = pinned.table.scan(
             row_filter=AlwaysTrue() if rows is None else rows,
             selected_fields=tuple(columns),
@@ -127,9 +150,16 @@ def _ends(landed: pl.DataFrame, dags: str) -> tuple[date, date]:
     return days.min(), days.max()  # type: ignore[return-value]  # polars types them as any literal
 
 
-def _pin(catalog: Catalog, spec: TableSpec) -> _Pinned:
+def _pin(catalog: Catalog, spec: TableSpec, recorded: Mapping[str, int] | None) -> _Pinned:
     table = tables.ensure(catalog, spec)
-    snapshot = table.current_snapshot()
+    if recorded is None:
+        snapshot = table.current_snapshot()
+    elif spec.name in recorded:
+        snapshot = table.snapshot_by_id(recorded[spec.name])
+        if snapshot is None:
+            raise SnapshotGone(f"{spec.name} has no snapshot {recorded[spec.name]} any more: it was expired")
+    else:
+        snapshot = None
     if snapshot is None:
         return _Pinned(table, None, None)
     return _Pinned(table, snapshot.snapshot_id, datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC))

@@ -6,14 +6,16 @@ from datetime import UTC, date, datetime
 from lake.catalog import open_catalog
 from lake.errors import Hopeless
 from lake.reconcile import outcome
+from lake.reconcile.allowances import Allowances
+from lake.reconcile.late import would_change
 from lake.reconcile.match import match
 from lake.reconcile.outcome import Outcome
-from lake.reconcile.parity import compare
+from lake.reconcile.parity import compare, read_panels
 from lake.reconcile.read import Lake
 from lake.reconcile.scope import Scope
 from lake.reconcile.summary import figures, summarize
 from lake.report.names import RECONCILE, safe_run_id
-from lake.report.store import OUTCOME, ReportStore
+from lake.report.store import OUTCOME, NoSuchReport, ReportStore
 from lake.settings import from_environment
 from scorecards import PANEL
 
@@ -22,6 +24,10 @@ log = logging.getLogger(__name__)
 
 class BadDays(Hopeless):
     """The days asked for make no sense; the message says why."""
+
+
+class NoSuchRun(Hopeless):
+    """There is no outcome of the run that is to be repeated."""
 
 
 def parse_days(from_day: str | None, to_day: str | None) -> tuple[date | None, date | None]:
@@ -55,40 +61,84 @@ def chosen_days(landed: tuple[date, date], first: date | None, last: date | None
     return first, last
 
 
-def reconcile(run_id: str, first: date | None, last: date | None, *, dry_run: bool) -> Outcome:
+def reconcile(
+    run_id: str,
+    first: date | None,
+    last: date | None,
+    allowances: Allowances,
+    *,
+    dry_run: bool,
+    repeat: str | None = None,
+) -> Outcome:
     """Re-fold, match, and store the outcome beside the report to come.
 
     Args:
         run_id: Airflow's id of the run.
         first, last: business days, both included; None means the first or last landed day.
+        allowances: how long what is late is waited for.
         dry_run: only noted in the outcome; nothing is emitted here in any case.
+        repeat: id of an earlier run, to look again at what it looked at: its snapshots, days and allowances instead of
+            those given. That is a dry run: what was found then need not be true today.
 
     Raises:
         NothingLanded: there is no order in the lake.
         BadDays: ``first`` lies after the last landed day, or ``last`` before the first.
+        NoSuchRun: there is no outcome of the run to repeat.
+        SnapshotGone: what it read is not in the lake any more.
     """
     settings = from_environment()
-    lake = Lake(open_catalog(settings))
-    first, last = chosen_days(lake.days(), first, last)
+    catalog = open_catalog(settings)
+    if repeat:
+        earlier = _earlier(repeat)
+        lake = Lake(catalog, earlier.snapshots)
+        first, last, allowances = earlier.first, earlier.last, earlier.allowances
+    else:
+        lake = Lake(catalog)
+        first, last = chosen_days(lake.days(), first, last)
+    result = look(lake, run_id, first, last, allowances, dry_run=dry_run or bool(repeat), repeats=repeat or None)
+    ReportStore(settings, RECONCILE).put(safe_run_id(run_id), OUTCOME, outcome.dump(result))
+    log.info("%d findings: %s", len(result.differences), result.counts)
+    return result
+
+
+def look(
+    lake: Lake,
+    run_id: str,
+    first: date,
+    last: date,
+    allowances: Allowances,
+    *,
+    dry_run: bool,
+    repeats: str | None = None,
+) -> Outcome:
+    """Return what there is to be found on the days ``first`` to ``last`` of a lake: re-fold, and match."""
     log.info("reconciling %s to %s on snapshots %s", first, last, lake.snapshots)
-    parity = compare(lake.archive, PANEL, first, last)
-    scope = Scope(lake.facts(), parity, first, last, lake.settled, lake.snapshots)
-    result = Outcome(
+    panels = read_panels(lake.archive, PANEL)
+    parity = compare(lake.archive, panels, first, last)
+    changed = would_change(lake.archive, parity, panels, first, last, allowances.late)
+    scope = Scope(lake.facts(), parity, first, last, lake.settled, lake.snapshots, allowances, changed)
+    return Outcome(
         run_id=run_id,
         made_at=datetime.now(UTC),
         first=first,
         last=last,
         dry_run=dry_run,
         settled=scope.settled,
+        allowances=allowances,
+        repeats=repeats,
         scorecards=list(parity.judged),
         snapshots=lake.snapshots,
         parity=figures(parity),
         summary=summarize(scope),
         differences=match(scope),
     )
-    ReportStore(settings, RECONCILE).put(safe_run_id(run_id), OUTCOME, outcome.dump(result))
-    log.info("%d findings: %s", len(result.differences), result.counts)
-    return result
+
+
+def _earlier(run_id: str) -> Outcome:
+    try:
+        return stored(run_id)
+    except NoSuchReport as error:
+        raise NoSuchRun(f"there is no reconciliation {run_id!r} to repeat: its id stands in its report") from error
 
 
 def stored(run_id: str) -> Outcome:

@@ -1,15 +1,17 @@
 """What one reconciliation looks at: the facts, the days, and where silence may still be broken."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 import polars as pl
 
+from lake.reconcile.allowances import Allowances
 from lake.reconcile.facts import Facts
 from lake.reconcile.findings import REMEDIES, Difference
+from lake.reconcile.late import Changed
 from lake.reconcile.parity import Parity
 from order_fraud.events import Finding, FindingKind
 
@@ -27,6 +29,8 @@ class Scope:
         first, last: the business days asked for, both included.
         settled: business later than this is still under way; see ``GRACE``.
         snapshots: the lake's snapshot ids by table; they go into each finding's evidence.
+        allowances: how long what is late is waited for.
+        changed: verdicts that would be others, had everything come in in time.
     """
 
     facts: Facts
@@ -35,6 +39,8 @@ class Scope:
     last: date
     settled: datetime
     snapshots: Mapping[str, int]
+    allowances: Allowances = field(default_factory=Allowances)
+    changed: tuple[Changed, ...] = ()
 
     @cached_property
     def in_days(self) -> pl.Expr:
@@ -48,6 +54,11 @@ class Scope:
         from_shop = self.facts.shop.rename({"created_at": "time"}).select(common)
         both = pl.concat([self.facts.streamed.select(common), from_shop], how="vertical_relaxed")
         return both.unique("order_id", keep="first", maintain_order=True)
+
+    @cached_property
+    def in_shop(self) -> pl.DataFrame:
+        """``order_id`` of every order that the shop has sold, as far as the shop can be a witness."""
+        return pl.concat([self.facts.shop.select("order_id"), self.facts.shop_aside]).unique()
 
     def difference(
         self,

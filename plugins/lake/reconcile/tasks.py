@@ -1,7 +1,7 @@
 """What the tasks of ``reconcile_orders`` do. The DAG file only wires these together, inside its tasks."""
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from airflow.sdk import get_current_context
 
 from lake.catalog import open_catalog
 from lake.reconcile import run
+from lake.reconcile.allowances import of_params
 from lake.report.names import RECONCILE, safe_run_id
 from lake.settings import from_environment
 
@@ -26,8 +27,16 @@ def check_sources(flows: Path) -> dict[str, str]:
 def reconcile() -> dict[str, Any]:
     """Re-fold and match; return the figures in short. The outcome itself lies on S3."""
     context = get_current_context()
+    params = context["params"]
     first, last = _days()
-    outcome = run.reconcile(str(context["run_id"]), first, last, dry_run=bool(context["params"]["dry_run"]))
+    outcome = run.reconcile(
+        str(context["run_id"]),
+        first,
+        last,
+        of_params(params),
+        dry_run=bool(params["dry_run"]),
+        repeat=params.get("repeat_run"),
+    )
     return {
         "from_day": outcome.first.isoformat(),
         "to_day": outcome.last.isoformat(),
@@ -47,7 +56,9 @@ def correct() -> dict[str, int]:
     already = ledger.emitted_before(catalog, outcome)
     emitted = emit(settings.kafka, outcome.run_id, outcome.differences, already, dry_run=outcome.dry_run)
     if not outcome.dry_run:
-        log.info("%d findings are new to the findings table", ledger.record(catalog, outcome))
+        recorded = ledger.record(catalog, outcome)
+        log.info("findings table: %s", recorded)
+        emitted = replace(emitted, closed=recorded.closed)
     return asdict(emitted)
 
 

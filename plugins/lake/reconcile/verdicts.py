@@ -5,7 +5,10 @@ from collections.abc import Iterator, Mapping
 import polars as pl
 
 from lake import tables
+from lake.reconcile.allowances import words
+from lake.reconcile.explain import MAX_NAMED
 from lake.reconcile.findings import Difference
+from lake.reconcile.late import Changed
 from lake.reconcile.parity import Disagreement, is_order
 from lake.reconcile.refold import Refused
 from lake.reconcile.scope import Scope, place, places
@@ -122,4 +125,51 @@ def _evidence(one: Disagreement, ones: list[Disagreement]) -> dict[str, object]:
         "record": one.found,
         "difference": one.words,
         "also": "; ".join(f"{other.target}: {other.words}" for other in ones if other is not one),
+    }
+
+
+def would_change(scope: Scope) -> Iterator[Difference]:
+    """Yield each order that is judged rightly by what had come in, and would be judged otherwise by what came late."""
+    if not scope.changed:
+        return
+    changed = {one.order_id: one for one in scope.changed}
+    asked = scope.orders.filter(scope.in_days & pl.col("order_id").is_in(list(changed)))
+    for row in asked.join(scope.in_shop, on="order_id", how="semi", maintain_order="left").iter_rows(named=True):
+        one = changed[row["order_id"]]
+        yield scope.difference("verdict-would-change", row, _had_it_come(one), _lateness(one), TABLES)
+
+
+def _had_it_come(one: Changed) -> str:
+    late, *others = one.late
+    more = f" (and {len(others)} more)" if others else ""
+    if late.event_id == f"order/{one.order_id}":
+        what = f"{late.event_id}{more} itself came in {words(late.by)} after events that are dated later"
+    else:
+        what = f"{late.event_id}{more}, which belongs before it, came in {words(late.by)} after it"
+    return (
+        f"Order {one.order_id} was judged {one.was.outcome} ({one.was.score} points), and would have been judged "
+        f"{one.would.outcome} ({one.would.score} points) had everything come in in time: {what}."
+    )
+
+
+def _lateness(one: Changed) -> dict[str, object]:
+    """Return the evidence: what is late, and both verdicts with the signals in which they differ."""
+    was, would = one.was.signals, one.would.signals
+    differing = [name for name in (*was, *(new for new in would if new not in was)) if was.get(name) != would.get(name)]
+    listed = [
+        f"{name} {was.get(name, 'absent')}, in time {would.get(name, 'absent')}" for name in differing[:MAX_NAMED]
+    ]
+    if len(differing) > MAX_NAMED:
+        listed.append(f"and {len(differing) - MAX_NAMED} more")
+    return {
+        "verdict": f"{one.was.outcome} ({one.was.score} points)",
+        "verdict in time": f"{one.would.outcome} ({one.would.score} points): "
+        + " ".join(reason.text for reason in one.would.reasons),
+        "late": "; ".join(
+            f"{late.event_id} at {CUSTOMER_EVENTS.name}, partition {late.partition}, offset {late.offset}, dated "
+            f"{late.time:%Y-%m-%d %H:%M:%S} UTC, came in {late.came_in:%Y-%m-%d %H:%M:%S} UTC, {words(late.by)} late"
+            for late in one.late[:MAX_NAMED]
+        )
+        + (f"; and {len(one.late) - MAX_NAMED} more" if len(one.late) > MAX_NAMED else ""),
+        "signals": "; ".join(listed),
     }

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from lake.reconcile.allowances import words as length
 from lake.reconcile.corrections import Emitted
 from lake.reconcile.findings import KINDS, OWN_REMEDIES, REMEDIES, Difference, money
 from lake.reconcile.outcome import Outcome
@@ -39,7 +40,7 @@ def render(outcome: Outcome, emitted: Emitted) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"money": money, "number": lambda value: f"{value:,}"}
+    environment.filters |= {"money": money, "number": lambda value: f"{value:,}", "length_of_time": length}
     summary = outcome.summary
     return environment.get_template("page.html.j2").render(
         outcome=outcome,

@@ -40,6 +40,21 @@ KINDS: Mapping[FindingKind, KindWords] = MappingProxyType(
             "The same inputs, judged again with the same code, give another answer than the stream wrote: somebody "
             "changed a record, or the stream ran other code.",
         ),
+        "verdict-would-change": KindWords(
+            "Another verdict, had the data come in time",
+            "Something that is dated before these orders came in long after them. The stream judged rightly by what it "
+            "knew; had it known in time, the outcome would have been another.",
+        ),
+        "policy-skew": KindWords(
+            "Judged by a scorecard that was not active",
+            "The verdict names a scorecard that had been replaced for longer than the allowance when the order came "
+            "in, or that was never active at all: a worker did not follow the policies.",
+        ),
+        "customer-unknown": KindWords(
+            "Customer who never signed up",
+            "Orders of these customers were judged, but no sign-up of them ever came in: what is known of a customer "
+            "from the start (country, channel, age of the account) was missing in every verdict.",
+        ),
         "released-without-clearance": KindWords(
             "Released without clearance",
             "The warehouse was told to ship these orders although no verdict clears them.",
@@ -47,6 +62,16 @@ KINDS: Mapping[FindingKind, KindWords] = MappingProxyType(
         "released-twice": KindWords(
             "Released more than once",
             "The warehouse was told more than once to ship these orders: perhaps two parcels for one payment.",
+        ),
+        "held-overdue": KindWords(
+            "On hold for too long",
+            "These orders have been held as possible fraud for longer than the allowance, and nobody has decided. An "
+            "honest customer waits; a reserved payment lapses.",
+        ),
+        "fraud-missed": KindWords(
+            "Fraud that was cleared",
+            "The stream cleared these orders and the warehouse shipped them; since then a person or the cardholder's "
+            "bank has said that they were fraud.",
         ),
         "amount-differs": KindWords(
             "Charged another amount",
@@ -60,6 +85,11 @@ KINDS: Mapping[FindingKind, KindWords] = MappingProxyType(
             "Paid, but never ordered",
             "The payment provider took money for orders that neither the shop nor the stream knows.",
         ),
+        "charged-but-rejected": KindWords(
+            "Charged, but not to be shipped",
+            "The money of these orders was captured, which happens at dispatch, although they are held or their "
+            "delivery was cancelled. The customer pays for nothing.",
+        ),
     }
 )
 
@@ -71,6 +101,8 @@ REMEDIES: Mapping[Remedy, str] = MappingProxyType(
         "adjust-payment": "A person charges the rest or refunds the excess.",
         "collect-payment": "A person collects the payment or cancels the order.",
         "refund-payment": "A person refunds the payment or finds its order.",
+        "decide-hold": "A person decides at the review desk: cleared, or confirmed as fraud.",
+        "settle-fraud": "The money is claimed or written off, and the scorecard learns from the label.",
         "investigate": "A person looks into it; the evidence says where.",
     }
 )

@@ -1,0 +1,164 @@
+"""Plants the faults of a demo: what can be planned goes out with the orders, the rest when the stream has judged."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lake.reconcile.allowances import Allowances
+from producers.book import Book
+from sandbox import faults, faults_in_time
+from scorecards import PANEL
+from stack.demo.tally import Tally
+
+LATE_SECONDS = 0.1
+"""What comes in so much later counts as late in a demo, which cannot wait for a minute; the shop sends by date."""
+
+HELD_SINCE = timedelta(days=10)
+"""For so long orders have been on hold that were held for too long."""
+
+Call = Callable[..., None]
+"""Runs one of the project's own commands: module, arguments."""
+
+
+@dataclass
+class Planting:
+    """What is planted in one demo.
+
+    Attributes:
+        book: the orders.
+        seed: of all choices.
+        folder: where the files lie that tell producers and sandbox what to do.
+        planted: order ids by kind of finding; ``planted.json``.
+    """
+
+    book: Book
+    seed: int
+    folder: Path
+    planted: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many faults of one kind, at most."""
+        return faults.size(len(self.book.sales))
+
+    @property
+    def plan_file(self) -> Path:
+        """What was planted so far; the sandbox is fed by it."""
+        return self.folder / "planted.json"
+
+    def plan(self) -> None:
+        """Choose what must be known before the orders go out."""
+        self.planted = faults.plan((sale.order_id for sale in self.book.sales), self.seed)
+        self.planted[faults_in_time.CUSTOMER_UNKNOWN] = faults_in_time.strangers(
+            self.book, self.planted, self.seed, self.count
+        )
+        self.planted[faults_in_time.WOULD_CHANGE] = faults_in_time.late_sign_ups(
+            self.book, self.planted, self.seed, self.count
+        )
+
+    def write(self) -> None:
+        """Write the files."""
+        self.plan_file.write_text(json.dumps(self.planted, indent=2) + "\n")
+        self._list("withheld.txt", self.planted.get(faults.NOT_STREAMED, ()))
+        unknown, late = (
+            self._customers(kind) for kind in (faults_in_time.CUSTOMER_UNKNOWN, faults_in_time.WOULD_CHANGE)
+        )
+        self._list("no-sign-ups.txt", [*unknown, *late])
+        self._list("late-sign-ups.txt", late)
+
+    @property
+    def to_shop(self) -> list[str]:
+        """Options that make the shop withhold what is to be missing."""
+        withheld, no_sign_ups = self.folder / "withheld.txt", self.folder / "no-sign-ups.txt"
+        return ["--withhold", str(withheld), "--withhold-sign-ups", str(no_sign_ups)]
+
+    def after_verdicts(self, tally: Tally, call: Call, orders_from: Iterable[str], sandbox: str) -> None:
+        """Plant what depends on verdicts, by the project's own commands.
+
+        Args:
+            tally: what the stream has said of every order.
+            call: runs a command.
+            orders_from: options that name the orders.
+            sandbox: its address.
+        """
+        orders = [*orders_from, "--seed", str(self.seed)]
+        self._keep_changed(tally)
+        self._choose(faults.FORGED_RELEASE, faults.forgeable(tally.suspects, self.planted, self.seed, self.count))
+        for kind in (faults.HELD_OVERDUE, faults.CHARGED_REJECTED):
+            self._choose(kind, faults.choose(kind, tally.suspects, self.planted, self.seed, self.count))
+        free = tally.cleared & set(tally.released)
+        self._choose(faults.FRAUD_MISSED, faults.choose(faults.FRAUD_MISSED, free, self.planted, self.seed, self.count))
+        moment = self._skew(tally)
+        self.write()
+        if self._customers(faults_in_time.WOULD_CHANGE):
+            call("producers.shop", *orders, "--only-sign-ups", str(self.folder / "late-sign-ups.txt"), well=(0, 3))
+        self._tell(tally, call, faults.FORGED_RELEASE)
+        since = (datetime.now(UTC) - HELD_SINCE).isoformat()
+        self._tell(tally, call, faults.HELD_OVERDUE, "--what", "held", "--stamped", since)
+        if self.planted[faults.FRAUD_MISSED]:
+            call("producers.feedback", *orders, "--labels", str(self._labels()), "--by", "demo", well=(0, 3))
+        if self.planted[faults.CHARGED_REJECTED]:
+            call("sandbox.feed", *orders, "--url", sandbox, "--plan", str(self.plan_file))
+        if moment is not None:
+            call("producers.forge_policy", "--stamped", moment.isoformat())
+
+    def _choose(self, kind: str, order_ids: list[str]) -> None:
+        self.planted[kind] = order_ids
+
+    def _keep_changed(self, tally: Tally) -> None:
+        """A late sign-up is a fault only where the outcome would have been another with it."""
+        sales = {sale.order_id: sale for sale in self.book.sales}
+        signed_up = {row.user_id: row.signup_time.timestamp() for row in self.book.signups}
+        self.planted[faults_in_time.WOULD_CHANGE] = [
+            order_id
+            for order_id in self.planted[faults_in_time.WOULD_CHANGE]
+            if order_id in tally.said
+            and faults_in_time.would_change(tally.said[order_id], sales[order_id], signed_up, PANEL.active)
+        ]
+
+    def _skew(self, tally: Tally) -> datetime | None:
+        """Choose the orders that came in last, and return when the scorecard that judged them was to be replaced."""
+        self.planted[faults_in_time.POLICY_SKEW] = []
+        if not self.count or len(tally.came_in) < self.count:
+            return None
+        last, order_ids = faults_in_time.judged_last(tally.came_in, self.count)
+        self.planted[faults_in_time.POLICY_SKEW] = order_ids
+        return datetime.fromtimestamp(last / 1000, UTC) - Allowances().skew
+
+    def _tell(self, tally: Tally, call: Call, kind: str, *options: str) -> None:
+        """Forge what the warehouse is told of the orders of a kind."""
+        if not self.planted[kind]:
+            return
+        times = {sale.order_id: sale.row.purchase_time.isoformat() for sale in self.book.sales}
+        lines = [f"{order_id},{tally.customers[order_id]},{times[order_id]}" for order_id in self.planted[kind]]
+        call("producers.forge", "--orders-file", str(self._list(f"{kind}.csv", lines)), *options)
+
+    def _labels(self) -> Path:
+        """Write what is said of the orders: all of it when the last order had been placed, so that nothing is late."""
+        moment = min(datetime.now(UTC), self.book.sales[-1].row.purchase_time + timedelta(days=1)).isoformat()
+        labels = ("chargeback", "confirmed")
+        lines = [
+            f"{order_id},{labels[number % 2]},{moment}"
+            for number, order_id in enumerate(self.planted[faults.FRAUD_MISSED])
+        ]
+        return self._list("labels.csv", lines)
+
+    def _customers(self, kind: str) -> list[str]:
+        chosen = set(self.planted.get(kind, ()))
+        return sorted(sale.row.user_id for sale in self.book.sales if sale.order_id in chosen)
+
+    def _list(self, name: str, lines: Iterable[str]) -> Path:
+        path = self.folder / name
+        path.write_text("".join(f"{line}\n" for line in lines))
+        return path
+
+
+def shortfalls(planted: Mapping[str, list[str]], count: int) -> list[str]:
+    """Return one line for every kind of which fewer were planted than there might be."""
+    return [
+        f"only {len(order_ids)} of {count} faults {kind} were planted: no more orders lent themselves to it"
+        for kind, order_ids in planted.items()
+        if len(order_ids) < count
+    ]
