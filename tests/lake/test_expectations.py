@@ -8,7 +8,7 @@ from time import process_time
 import pyarrow as pa
 import pytest
 
-from lake.landing.flows import BadFlow, Check, load
+from lake.landing.flows import BadFlow, Check, load, table_of
 from lake.quality.expectations import failing
 
 SHOP = load(Path(__file__).resolve().parents[2] / "dags" / "flows" / "shop_orders.yaml")
@@ -16,7 +16,7 @@ AT = datetime(2015, 1, 1, tzinfo=UTC)
 
 
 def table(*changes: dict[str, object]) -> pa.Table:
-    schema = pa.schema([field.with_nullable(True) for field in SHOP.spec.schema.as_arrow()])
+    schema = pa.schema([field.with_nullable(True) for field in table_of(SHOP).schema.as_arrow()])
     good = {"customer_id": "1", "created_at": AT, "day": AT.date(), "amount": 1, "currency": "USD", "updated_at": AT}
     return pa.Table.from_pylist(
         [{"order_id": f"{number}-1"} | good | changed for number, changed in enumerate(changes)], schema=schema
