@@ -3,6 +3,7 @@
 All methods block and must be called from one thread.
 """
 
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable
@@ -43,6 +44,14 @@ class Poll:
     batches: list[Batch] = field(default_factory=list)
 
 
+class Leaving(Exception):
+    """Ends the callback of an assignment that came while the consumer closes.
+
+    Nobody will poll those partitions. To return from the callback will not do: confluent-kafka then takes them by
+    itself, and librdkafka waits for ever for the part of it that has closed already (seen with 2.16).
+    """
+
+
 class Poller:
     """One worker's membership in the consumer group, and where it stands in each partition."""
 
@@ -57,6 +66,7 @@ class Poller:
         self._revoked: set[Place] = set()
         self._held: list[Message] = []
         self._changed = False
+        self._closing = False
         self._fatal: KafkaError | None = None
         self._joined: Any = None
         self._membership: Any = None
@@ -74,7 +84,9 @@ class Poller:
 
     def close(self) -> None:
         """Leave the group."""
-        self.consumer.close()
+        self._closing = True
+        with contextlib.suppress(Leaving):
+            self.consumer.close()
 
     def poll(self) -> Poll:
         """Return what is there: at once if anything is, filled up for ``batch_wait_ms``, or nothing after a moment.
@@ -223,6 +235,8 @@ class Poller:
             log.warning("kafka: %s", error)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._closing:
+            raise Leaving
         places = {(found.topic, found.partition) for found in partitions}
         self._starts |= self._begin_at(places)
         consumer.assign([TopicPartition(*place, self._starts[place]) for place in places])

@@ -1,5 +1,6 @@
 """A worker whose name, or whose partitions, another one has taken can never commit."""
 
+import threading
 import time
 from dataclasses import replace
 
@@ -96,3 +97,19 @@ def test_what_was_polled_before_the_partitions_moved_can_never_be_committed(boot
     assert {message.value() for message in read(bootstrap, SAID)} == {b"by the new owner"}
     for member in (first, second):
         member.poller.close()
+
+
+def test_one_who_leaves_while_the_group_gives_out_partitions_is_not_held_up(bootstrap: str) -> None:
+    """The assignment is on its way when the worker closes, and is served while it closes, when no broker answers."""
+    for number in range(3):
+        members = [Member(bootstrap, f"leaving-{number}-{name}") for name in ("one", "two")]
+        until = time.monotonic() + 60
+        while not members[0].poller._assignment:
+            members[0].poll()
+            members[1].poller.keep_alive()
+            assert time.monotonic() < until
+        for member in members:
+            leaving = threading.Thread(target=member.poller.close, daemon=True)
+            leaving.start()
+            leaving.join(30)
+            assert not leaving.is_alive()
