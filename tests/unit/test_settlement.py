@@ -286,8 +286,9 @@ def test_silence_of_one_order_keeps_what_the_others_answered() -> None:
 
 
 def test_what_is_noted_before_the_call_is_there_to_undo_it_also_after_a_kill() -> None:
-    book = Book(Chance(["killed-after"]))
+    book = Book(Chance(["fine", "killed-after"]))
     world = World(book.chance)
+    carry_out(book, [CASE], STOP_DELIVERY, world)
     with pytest.raises(Killed):
         carry_out(book, [CASE], FLAG_CUSTOMER, world)
     carry_out(book, [CASE], FLAG_CUSTOMER, world)
