@@ -17,7 +17,7 @@ DOC = f"""
 | `ask` | with *Ask first*: waits for a person; no answer within {DAYS_TO_ANSWER} days is a no | |
 | `begin` | writes down which orders a person wants tried again, and which were cleared as honest meanwhile | |
 | `stop_deliveries` | asks the delivery service to stop or recall the parcels | |
-| `settle.flag_customers` | puts up the fraud flag in the CRM | the parcel waits instead, nothing else happens |
+| `settle.flag_customers` | puts up the fraud flag in the CRM | the parcel waits, nothing else happens |
 | `settle.return_money` | refunds what was captured, releases what was only authorised; **from here on there is no way back** | the flag comes down, the parcel waits |
 | `settle.cancel_orders` | cancels the order in the shop | a person sees to it |
 | `settle.tell_customers` | sends the signed notice to the merchant's webhook | a person sees to it |
@@ -154,7 +154,7 @@ def settle_fraud() -> None:
         returned = carry.override(task_id="return_money")(batch, "return-money")
         cancelled = carry.override(task_id="cancel_orders")(batch, "cancel-order")
         told = carry.override(task_id="tell_customers")(batch, "tell-customer")
-        [stopped, flagged] >> returned >> cancelled >> told
+        stopped >> flagged >> returned >> [cancelled, told]
 
     settle.expand(batch=batches) >> undo(batches) >> sum_up(batches)
 

@@ -3,10 +3,11 @@
 Steps that can be undone come first, then the pivot, after which there is no way back, then steps that are tried until
 they succeed (Garcia-Molina and Salem 1987, "Sagas"; the three kinds: Richardson, "Microservices Patterns", 4.2):
 
-  stop-delivery, flag-customer  (side by side, can be undone)
-    return-money                (the pivot: a refund cannot be taken back)
-      cancel-order              (a cancelled order cannot be revived: tried until done)
-        tell-customer           (what was said stays said)
+  stop-delivery     (can be undone)
+  flag-customer     (can be undone)
+  return-money      (the pivot: a refund cannot be taken back)
+  cancel-order      (a cancelled order cannot be revived: tried until done)
+  tell-customer     (what was said stays said: tried until done, beside cancel-order)
 
 A step that is refused before or at the pivot undoes the earlier ones, last first. One that is refused later waits for a
 person. Each call carries a key; ``begun`` is written before it and its outcome after it, so that after a crash the same
@@ -44,10 +45,10 @@ class Rule:
 
 ROUTE: tuple[Rule, ...] = (
     Rule(STOP_DELIVERY, "compensatable", ()),
-    Rule(FLAG_CUSTOMER, "compensatable", ()),
-    Rule(RETURN_MONEY, "pivot", (STOP_DELIVERY, FLAG_CUSTOMER)),
+    Rule(FLAG_CUSTOMER, "compensatable", (STOP_DELIVERY,)),
+    Rule(RETURN_MONEY, "pivot", (FLAG_CUSTOMER,)),
     Rule(CANCEL_ORDER, "retriable", (RETURN_MONEY,)),
-    Rule(TELL_CUSTOMER, "retriable", (CANCEL_ORDER,)),
+    Rule(TELL_CUSTOMER, "retriable", (RETURN_MONEY,)),
 )
 STEPS: tuple[Step, ...] = tuple(rule.step for rule in ROUTE)
 COMPENSATABLE: tuple[Step, ...] = tuple(rule.step for rule in ROUTE if rule.kind == "compensatable")

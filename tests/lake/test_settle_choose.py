@@ -97,7 +97,11 @@ def test_the_question_shows_the_orders_and_what_cannot_be_taken_back() -> None:
 
 
 def test_the_summary_counts_and_names_who_needs_a_person() -> None:
-    stuck = [*SETTLED[:3], Entry("refused", "cancel-order", False, "k", {"reason": "the shop has no order 2-1"})]
+    stuck = [
+        *SETTLED[:3],
+        SETTLED[4],
+        Entry("refused", "cancel-order", False, "k", {"reason": "the shop has no order 2-1"}),
+    ]
     history = {"1-1": SETTLED, "2-1": stuck, "3-1": SETTLED[:1]}
     summary = summarize([case(1), case(2), case(3)], history, 7)
     assert summary.document["states"] == {"settled": 1, "needs-a-person": 1, "under-way": 1}
@@ -142,6 +146,7 @@ class Book:
 
 
 def flag(book: Book, crm: Crm, *cases: Case) -> None:
+    book.add([Line(one, Entry("done", STOP_DELIVERY, False, "k")) for one in cases])
     carry_out(book, cases, FLAG_CUSTOMER, Flags(crm, book))
 
 

@@ -123,7 +123,7 @@ def notice(client: Client, body: bytes, secret: str = SECRETS[4], at: float | No
 
 
 def test_a_notice_is_taken_once(client: Client) -> None:
-    body = json.dumps({"id": "settle/7-1/tell-customer", "type": "OrderCancelledAsFraud", "data": {}}).encode()
+    body = json.dumps({"id": "settle/7-1/tell-customer", "type": "OrderStoppedAsFraud", "data": {}}).encode()
     assert [notice(client, body).status_code for _ in range(2)] == [200, 200]
     assert notice(client, body.replace(b"Fraud", b"Other")).status_code == 422
     taken = client.get("/sandbox/notices", headers={"Authorization": f"Bearer {SECRETS[2]}"}).json()

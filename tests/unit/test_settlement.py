@@ -226,11 +226,11 @@ def test_what_can_be_undone_comes_before_the_pivot_and_what_cannot_after_it() ->
     kinds = [rule.kind for rule in ROUTE]
     assert kinds == sorted(kinds, key=["compensatable", "pivot", "retriable"].index)
     assert kinds.count("pivot") == 1
-    assert due() == [(STOP_DELIVERY, False), (FLAG_CUSTOMER, False)], "these two side by side"
+    assert due() == [(STOP_DELIVERY, False)], "what is urgent comes first"
     assert due(("done", STOP_DELIVERY)) == [(FLAG_CUSTOMER, False)]
     assert due(*BOTH) == [(RETURN_MONEY, False)]
-    assert due(*BOTH, ("done", RETURN_MONEY)) == [(CANCEL_ORDER, False)]
-    assert due(*BOTH, ("done", RETURN_MONEY), ("done", CANCEL_ORDER)) == [(TELL_CUSTOMER, False)]
+    assert due(*BOTH, ("done", RETURN_MONEY)) == [(CANCEL_ORDER, False), (TELL_CUSTOMER, False)], "side by side"
+    assert due(*BOTH, ("done", RETURN_MONEY), ("refused", CANCEL_ORDER)) == [(TELL_CUSTOMER, False)]
 
 
 def test_a_refusal_up_to_the_pivot_undoes_the_last_step_first() -> None:
@@ -243,12 +243,13 @@ def test_a_refusal_up_to_the_pivot_undoes_the_last_step_first() -> None:
 
 
 def test_what_may_have_happened_is_found_out_before_it_is_undone() -> None:
-    assert due(("begun", STOP_DELIVERY), ("refused", FLAG_CUSTOMER)) == [(STOP_DELIVERY, False)]
-    assert plan("7-1", entries(("begun", STOP_DELIVERY), ("refused", FLAG_CUSTOMER))).due[0].begun
+    cleared = (("done", STOP_DELIVERY), ("begun", FLAG_CUSTOMER), ("withdrawn", None))
+    assert due(*cleared) == [(FLAG_CUSTOMER, False)]
+    assert plan("7-1", entries(*cleared)).due[0].begun
 
 
 def test_a_refusal_after_the_pivot_waits_for_a_person() -> None:
-    stuck = plan("7-1", entries(*BOTH, ("done", RETURN_MONEY), ("refused", CANCEL_ORDER)))
+    stuck = plan("7-1", entries(*BOTH, ("done", RETURN_MONEY), ("refused", CANCEL_ORDER), ("done", TELL_CUSTOMER)))
     assert (stuck.state, stuck.due, stuck.refused) == ("needs-a-person", (), (CANCEL_ORDER,))
 
 
@@ -273,7 +274,7 @@ def test_keys_follow_from_the_order_and_change_only_when_one_is_spent_or_refused
     refused = [Entry("begun", RETURN_MONEY, False, first), Entry("refused", RETURN_MONEY, False, first)]
     undone = entries(("done", FLAG_CUSTOMER, True), ("done", STOP_DELIVERY, True))
     again = plan("7-1", [*entries(*BOTH), *refused, *undone, Entry("reopened")])
-    assert [action.key for action in again.due] == ["settle/7-1/stop-delivery/2", "settle/7-1/flag-customer/2"]
+    assert [action.key for action in again.due] == ["settle/7-1/stop-delivery/2"]
 
 
 def test_silence_of_one_order_keeps_what_the_others_answered() -> None:
@@ -285,8 +286,9 @@ def test_silence_of_one_order_keeps_what_the_others_answered() -> None:
 
 
 def test_what_is_noted_before_the_call_is_there_to_undo_it_also_after_a_kill() -> None:
-    book = Book(Chance(["killed-after"]))
+    book = Book(Chance(["fine", "killed-after"]))
     world = World(book.chance)
+    carry_out(book, [CASE], STOP_DELIVERY, world)
     with pytest.raises(Killed):
         carry_out(book, [CASE], FLAG_CUSTOMER, world)
     carry_out(book, [CASE], FLAG_CUSTOMER, world)

@@ -16,7 +16,7 @@ from order_fraud.settlement import RETURN_MONEY
 
 PATH = "/webhooks/orders"
 SIGNATURE = "Countersign-Signature"
-TYPE = "OrderCancelledAsFraud"
+TYPE = "OrderStoppedAsFraud"
 
 
 class Notices:
