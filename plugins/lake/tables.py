@@ -187,7 +187,10 @@ RESERVED = ("fraud", "kafka", "quarantine", "reconciliation", "settlement")
 
 
 def _complete(table: Table, spec: TableSpec) -> Table:
-    if not {field.name for field in spec.schema.fields} <= {field.name for field in table.schema().fields}:
+    """Give a table the optional columns that it lacks; what else does not fit is for `lake.landing.evolve` to refuse."""
+    there = {field.name for field in table.schema().fields}
+    lacking = [field for field in spec.schema.fields if field.name not in there]
+    if lacking and not any(field.required for field in lacking):
         with contextlib.suppress(CommitFailedException), table.update_schema() as update:  # somebody else was faster
             update.union_by_name(spec.schema)
         table.refresh()
