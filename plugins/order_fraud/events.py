@@ -10,7 +10,7 @@ Source of the envelope: CloudEvents 1.0.2, "JSON Event Format", section 3 (struc
 import re
 from datetime import UTC, datetime
 from itertools import accumulate
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Union
 
 import msgspec
 from msgspec import Meta
@@ -74,6 +74,9 @@ Remedy = Literal[
     "refund-payment",
     "investigate",
 ]
+
+
+_NO_SIGNALS = msgspec.Raw(b"{}")
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -243,6 +246,18 @@ class NoFraudDetected(Event, frozen=True, tag=True):
     data: Verdict
 
 
+class SealedOrder(Order, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """An order whose signals are left as the JSON bytes that they came in; see :func:`decode_sealed`."""
+
+    signals: msgspec.Raw = _NO_SIGNALS  # type: ignore[assignment]  # the point of the class
+
+
+class SealedNewOrder(NewOrder, frozen=True, tag="NewOrder"):
+    """A ``NewOrder`` with a sealed order."""
+
+    data: SealedOrder
+
+
 class FraudConfirmed(Event, frozen=True, tag=True):
     """A person found the order to be fraud. ``subject`` is the order id, ``time`` the moment of finding out."""
 
@@ -335,6 +350,9 @@ EVENT_TYPES: dict[str, type[Event]] = {cls.__name__: cls for cls in AnyEvent.__a
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+_sealed_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(
+    Union[tuple(SealedNewOrder if cls is NewOrder else cls for cls in AnyEvent.__args__)]  # noqa: UP007 - made here
+)
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """No event of a shop is older: a ``time`` in 1970 is a clock or a unit gone wrong."""
@@ -377,12 +395,25 @@ def decode(value: bytes | None) -> AnyEvent:
         BadEvent: no value, too long, too much nested, not JSON, unknown type, a field missing, of the wrong type or out
             of bounds, or a ``time`` that is not UTC or lies outside the years 2000 to 2099.
     """
+    return _decode(value, _decoder)
+
+
+def decode_sealed(value: bytes | None) -> AnyEvent:
+    """Return the event that ``value`` holds, a ``NewOrder`` as :class:`SealedNewOrder`, at half the price.
+
+    Its signals are checked to be JSON, not to be numbers: for records that :func:`decode` has let pass before, as all
+    of the lake's. The rest is as in :func:`decode`.
+    """
+    return _decode(value, _sealed_decoder)
+
+
+def _decode(value: bytes | None, decoder: msgspec.json.Decoder[AnyEvent]) -> AnyEvent:
     if not value:
         raise BadEvent("the record has no value")
     if len(value) > MAX_BYTES or (len(value) > SHORT_BYTES and value.count(b"{") + value.count(b"[") > MAX_OPENED):
         _refuse_bulk(value)
     try:
-        event = _decoder.decode(value)
+        event = decoder.decode(value)
     except UnicodeDecodeError as error:
         raise BadEvent(_not_utf8(value, error)) from error
     except (msgspec.DecodeError, RecursionError) as error:  # the latter in builds whose limit is lower than ours

@@ -26,7 +26,9 @@ from order_fraud.events import (
     NoFraudDetected,
     Order,
     PossibleFraud,
+    SealedNewOrder,
     Shadow,
+    Signals,
     Verdict,
     decode,
 )
@@ -140,7 +142,13 @@ class Onward(msgspec.Struct, frozen=True, gc=False):
     event: Relayed | PossibleFraud | NoFraudDetected
 
 
-def receive(hop: Hop, key: bytes | None, value: bytes | None, appended: int | None = None) -> Relayed:
+def receive(
+    hop: Hop,
+    key: bytes | None,
+    value: bytes | None,
+    appended: int | None = None,
+    decode: Callable[[bytes | None], AnyEvent] = decode,
+) -> Relayed:
     """Return the event that a record of the hop's topic holds.
 
     Args:
@@ -148,6 +156,7 @@ def receive(hop: Hop, key: bytes | None, value: bytes | None, appended: int | No
         key: the record's.
         value: the record's.
         appended: the record's time stamp, ms since 1970, None if it has none.
+        decode: opens the value: :func:`order_fraud.events.decode`, or ``decode_sealed`` where that is enough.
 
     Raises:
         BadEvent: the value is no event (see :func:`order_fraud.events.decode`).
@@ -176,6 +185,7 @@ def receive(hop: Hop, key: bytes | None, value: bytes | None, appended: int | No
 
 _KINDS: dict[type, tuple[str, str]] = {
     NewOrder: ("order/", "order_id"),
+    SealedNewOrder: ("order/", "order_id"),
     NewCustomer: ("customer/", "customer_id"),
     FraudConfirmed: ("fraud-confirmed/", "order_id"),
     FraudCleared: ("fraud-cleared/", "order_id"),
@@ -219,10 +229,39 @@ def step(hop: Hop, histories: Histories, event: Relayed, panel: Panel) -> Onward
     Raises:
         Unusable: an order or a sign-up that this customer's history has seen before. Histories stay as they were.
     """
+    time = milliseconds(event.time)
+    signals = fold(hop, histories, event, time)
+    data = event.data
+    if type(data) is Order:
+        if hop.first:
+            data.signals.clear()  # whatever the sender wrote there: signals are ours alone
+        data.signals.update(signals)
+    return _onward(hop, event, time, panel)
+
+
+def milliseconds(time: datetime) -> int:
+    """Return an event time as the kernel counts it: whole ms since 1970."""
+    return (time - _EPOCH) // _MILLISECOND
+
+
+def fold(hop: Hop, histories: Histories, event: Relayed, time: int) -> Signals:
+    """Advance the history of the event's entity in place, and return the signals of an order at this hop.
+
+    Args:
+        hop: the station.
+        histories: its histories by entity id.
+        event: left as it is.
+        time: of the event, ms since 1970.
+
+    Returns:
+        Empty for what is no order.
+
+    Raises:
+        Unusable: as :func:`step`.
+    """
     entity_id = hop.key_of(event)
     if entity_id is None:
         raise Unusable(f"{event.id} has no {hop.entity}")
-    time = (event.time - _EPOCH) // _MILLISECOND
     latest = histories.latest
     if time > latest:
         latest = time
@@ -236,13 +275,17 @@ def step(hop: Hop, histories: Histories, event: Relayed, panel: Panel) -> Onward
     data = event.data
     if type(data) is Feedback:
         histories[entity_id] = learn(history, time, data.order_id, type(event) is not FraudCleared, latest)
-        return _onward(hop, event, time, panel)
+        return {}
     histories[entity_id], signals = advance(hop.entity, history, time, cast(Customer | Order, data), latest)
-    if type(data) is Order:
-        if hop.first:
-            data.signals.clear()  # whatever the sender wrote there: signals are ours alone
-        data.signals.update(signals)
-    return _onward(hop, event, time, panel)
+    return signals
+
+
+def after(hop: Hop, event: Relayed) -> Hop | None:
+    """Return the station to which an event goes on; None if there is none, so that an order is judged."""
+    for later in hop.later:
+        if later.key_of(event) is not None:
+            return later
+    return None
 
 
 def _onward(hop: Hop, event: Relayed, time: int, panel: Panel) -> Onward | None:
