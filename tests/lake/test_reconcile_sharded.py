@@ -24,7 +24,7 @@ from lake.reconcile import sharded
 from lake.reconcile.digests import Archived, Keys
 from lake.reconcile.match import match
 from lake.reconcile.parity import Parity, compare
-from lake.reconcile.pool import Pool, WorkerDied, WorkerFailed
+from lake.reconcile.pool import Part, Pool, WorkerDied, WorkerFailed
 from lake.reconcile.read import Lake
 from lake.reconcile.scope import Scope
 from lake.reconcile.summary import summarize
@@ -165,22 +165,29 @@ def test_digests_tell_apart_what_is_not_the_same() -> None:
 
 def test_a_workers_error_and_its_death_are_told() -> None:
     with Pool(2) as pool:
-        assert sorted(pool.map([(divmod, (7, 2)), (divmod, (9, 4)), (max, (1, 5))])) == [
-            (0, (3, 1)),
-            (1, (2, 1)),
-            (2, 5),
+        parts = [
+            Part(divmod, (9, 4), "second", frozenset({"first", "ours"})),
+            Part(divmod, (7, 2), "first"),
+            Part(max, (1, 5), "third", frozenset({"second"})),
         ]
+        there, answers = set[str](), []
+        for part, answer in pool.run(parts, there):
+            answers.append((part.gives, answer))
+            there.add("ours")
+        assert answers == [("first", (3, 1)), ("second", (2, 1)), ("third", 5)]
+        with pytest.raises(RuntimeError, match=r"nobody gives what is needed: \['a cake'\]"):
+            list(pool.run([Part(max, (1, 2), needs=frozenset({"a cake"}))], set()))
         with pytest.raises(WorkerFailed, match="ZeroDivisionError"):
-            list(pool.map([(divmod, (1, 0))]))
+            list(pool.run([Part(divmod, (1, 0))], set()))
     with Pool(1) as pool, pytest.raises(WorkerDied, match="code 3"):
-        list(pool.map([(os._exit, (3,))]))
+        list(pool.run([Part(os._exit, (3,))], set()))
 
 
 def test_workers_go_when_their_parent_is_killed() -> None:
     script = (
-        "import os, signal\nfrom lake.reconcile.pool import Pool\n"
+        "import os, signal\nfrom lake.reconcile.pool import Part, Pool\n"
         "with Pool(2) as pool:\n"
-        "    print(*[pid for _, pid in pool.map([(os.getpid, ())] * 2)], flush=True)\n"
+        "    print(*[pid for _, pid in pool.run([Part(os.getpid, ())] * 2, set())], flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     plugins = Path(lake_package.__file__).parents[1]

@@ -2,8 +2,8 @@
 
 ``multiprocessing`` would import the parent's main module again, which in a task is Airflow's, and lets no child of a
 daemon have children; its pools leave their workers behind when the parent is killed. These workers are plain
-``python -m lake.reconcile.worker`` on one end of a socket: it closes when the parent goes, however that happens, and they
-go too.
+``python -m lake.reconcile.worker`` on one end of a socket: it closes when the parent goes, however that happens, and
+they go too.
 """
 
 import os
@@ -11,12 +11,27 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-Part = tuple[Callable[..., Any], tuple[Any, ...]]
-"""A function that can be imported, and its arguments."""
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One piece of work.
+
+    Attributes:
+        work: a function that can be imported.
+        arguments: its arguments.
+        gives: what is there once it is done.
+        needs: what must be there before.
+    """
+
+    work: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    gives: str = ""
+    needs: frozenset[str] = frozenset()
 
 
 class WorkerDied(RuntimeError):
@@ -54,33 +69,51 @@ class Pool:
         for process in self._processes.values():
             process.wait()
 
-    def map(self, parts: Iterable[Part]) -> Iterator[tuple[int, Any]]:
-        """Yield each part's place and answer, as they come.
+    def run(self, parts: Iterable[Part], there: set[str]) -> Iterator[tuple[Part, Any]]:
+        """Yield each part with its answer, as they come; the first part that can be done is done first.
+
+        Args:
+            parts: what is to be done.
+            there: what is there already. Whoever takes the answers may add to it; the workers go on meanwhile.
 
         Raises:
             WorkerFailed: a part raised an error.
             WorkerDied: a worker is gone.
+            RuntimeError: what is left needs what nobody gives.
         """
-        waiting = deque(enumerate(parts))
-        busy: dict[Connection, int] = {}
-        for connection in self._processes:
-            if waiting:
-                busy[connection] = self._send(connection, *waiting.popleft())
-        while busy:
+        waiting = list(parts)
+        idle = deque(self._processes)
+        busy: dict[Connection, Part] = {}
+        while waiting or busy:
+            self._hand_out(waiting, there, idle, busy)
+            if not busy:
+                raise RuntimeError(f"nobody gives what is needed: {sorted({*waiting[0].needs} - there)}")
             for connection in wait(list(busy)):
                 assert isinstance(connection, Connection)  # noqa: S101 - for the type checker: nothing else was given
-                place = busy.pop(connection)
                 answer = self._receive(connection)
-                if waiting:
-                    busy[connection] = self._send(connection, *waiting.popleft())
-                yield place, answer
+                part = busy.pop(connection)
+                idle.append(connection)
+                there.add(part.gives)
+                self._hand_out(waiting, there, idle, busy)
+                yield part, answer
 
-    def _send(self, connection: Connection, place: int, part: Part) -> int:
+    def _hand_out(
+        self, waiting: list[Part], there: set[str], idle: deque[Connection], busy: dict[Connection, Part]
+    ) -> None:
+        while idle:
+            part = next((one for one in waiting if one.needs <= there), None)
+            if part is None:
+                return
+            connection = idle.popleft()
+            waiting.remove(part)
+            self._send(connection, part)
+            busy[connection] = part
+
+    def _send(self, connection: Connection, part: Part) -> None:
         try:
-            connection.send(part)
+            connection.send((part.work, part.arguments))
         except OSError as error:
             raise self._death(connection) from error
-        return place
 
     def _receive(self, connection: Connection) -> Any:
         try:

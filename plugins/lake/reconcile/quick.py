@@ -1,8 +1,8 @@
 """The re-fold of one partition at half the price: an order's signals stay the bytes that they came in.
 
-The same code as ever receives, folds and judges. Only what travels on unread is not opened: a relayed order goes on with
-the bytes of its signals, and this hop's own are put behind them. What comes out is compared with the archive byte for
-byte; where it differs, :func:`exact` gives the answer of the long way, and that one counts.
+The same code as ever receives, folds and judges. Only what travels on unread is not opened: a relayed order goes on
+with the bytes of its signals, and this hop's own are put behind them. What comes out is compared with the archive byte
+for byte; where it differs, :func:`exact` gives the answer of the long way, and that one counts.
 """
 
 from collections.abc import Iterable, Iterator

@@ -98,10 +98,13 @@ class Lake:
         summary = {} if snapshot is None or snapshot.summary is None else snapshot.summary.additional_properties
         return int(summary.get("total-records", 0))
 
-    def partitions(self, topic: str) -> list[int]:
-        """Return the partitions of a topic of which records have landed, rising."""
-        scan = self._scan(tables.records(_BY_TOPIC[topic]).name, ("partition",))
-        return sorted({int(task.file.partition[0]) for task in scan.plan_files()})
+    def partitions(self, topic: str) -> dict[int, int]:
+        """Return how many records of each partition of a topic have landed, by the partition."""
+        rows: dict[int, int] = {}
+        for task in self._scan(tables.records(_BY_TOPIC[topic]).name, ("partition",)).plan_files():
+            partition = int(task.file.partition[0])
+            rows[partition] = rows.get(partition, 0) + task.file.record_count
+        return dict(sorted(rows.items()))
 
     def stream(self, topic: str, columns: Sequence[str], partition: int, rows: int) -> Iterator[pl.DataFrame]:
         """Yield columns of one partition of an archived topic in offset order, ``rows`` rows at a time.

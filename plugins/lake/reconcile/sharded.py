@@ -1,8 +1,8 @@
 """The comparison of :mod:`lake.reconcile.parity` in several processes, for more than fits into one.
 
-Each (hop, partition) is folded on its own, so the partitions are shared out. The hops are worked off from the last to the
-first: when one is folded, the digests of every topic that it writes to are there, because they fell off when those topics
-were read as inputs. Each value is thus read and unpacked once.
+Each (hop, partition) is folded on its own, so the partitions are shared out. The hops are worked off from the last to
+the first: when one is folded, the digests of every topic that it writes to are there, because they fell off when those
+topics were read as inputs. Each value is thus read and unpacked once.
 
 1. Verdicts, deliveries, orders: facts and digests, partition by partition.
 2. Who judged each order.
@@ -72,36 +72,102 @@ def compare(lake: Lake, bundled: Panel, first: date, last: date, workers: int) -
     with tempfile.TemporaryDirectory(prefix="reconcile-") as name:
         folder = Path(name)
         with Pool(workers) as pool:
-            run = _Run(lake, bundled, folder, pool)
-            run.open()
-            panels = run.judges()
-            folds = {hop.entity: run.fold(hop) for hop in reversed(ROUTE)}
-        parity = _Findings(lake, folder, folds).parity(panels, first, last)
+            run = _Run(lake, bundled, folder, workers)
+            run.work(pool)
+        parity = _Findings(lake, folder, run.folds).parity(run.panels, first, last)
         return parity, _facts(lake, folder)
 
 
+JUDGED = "who judged"
+
+
 class _Run:
-    """What the worker processes do, step by step."""
+    """What the worker processes do, and what must be done before what.
 
-    def __init__(self, lake: Lake, bundled: Panel, folder: Path, pool: Pool) -> None:
-        self._lake, self._bundled, self._folder, self._pool = lake, bundled, folder, pool
+    Attributes:
+        folds: the outcomes by hop, in the order of the partitions.
+        panels: who judged each order.
+    """
+
+    panels: Panels
+
+    def __init__(self, lake: Lake, bundled: Panel, folder: Path, workers: int) -> None:
+        self._lake, self._bundled, self._folder = lake, bundled, folder
         self._keys = Keys()
+        self._rows = {
+            topic: lake.partitions(topic)
+            for topic in dict.fromkeys((*TARGETS, CUSTOMER_EVENTS.name, DELIVERY_EVENTS.name))
+        }
+        # One partition of a topic may hold most of it (a mail domain that everybody has). Whoever needs its digests then
+        # does not wait until it is folded: they are made beforehand.
+        self._heavy = {
+            topic: {partition for partition, count in rows.items() if count * workers > sum(rows.values())}
+            for topic, rows in self._rows.items()
+            if len(rows) > 1
+        }
+        self.folds: dict[str, list[Folded]] = {hop.entity: [] for hop in ROUTE}
 
-    def open(self) -> None:
-        parts: list[Part] = [
-            (shards.open_verdicts, (self._lake, partition, self._keys, self._folder))
-            for partition in self._lake.partitions(FRAUD_VERDICTS.name)
+    def work(self, pool: Pool) -> None:
+        verdicts = self._verdicts()
+        there: set[str] = set()
+        missing = {part.gives for part in verdicts}
+        if not missing:
+            self._judges()
+            there.add(JUDGED)
+        for part, answer in pool.run([*verdicts, *self._hops(), *self._open()], there):
+            if isinstance(answer, Folded):
+                self._folded(answer, str(part.arguments[1]))
+            elif part.gives in missing:
+                missing.discard(part.gives)
+                if not missing:
+                    self._judges()
+                    there.add(JUDGED)
+        for folds in self.folds.values():
+            folds.sort(key=lambda folded: folded.partition)
+
+    def _folded(self, folded: Folded, topic: str) -> None:
+        self.folds[shards.HOPS[topic].entity].append(folded)
+        words = "%s, partition %d: %d records re-folded in %.1f s"
+        log.info(words, topic, folded.partition, folded.records, folded.seconds)
+
+    def _verdicts(self) -> list[Part]:
+        topic = FRAUD_VERDICTS.name
+        return [
+            Part(shards.open_verdicts, (self._lake, partition, self._keys, self._folder), _digests(topic, partition))
+            for partition in self._large_first(topic)
         ]
-        parts += [
-            (shards.open_facts, (self._lake, topic, partition, self._folder))
+
+    def _hops(self) -> list[Part]:
+        parts: list[Part] = []
+        needed = {JUDGED, *(part.gives for part in self._verdicts())}
+        for hop in reversed(ROUTE):
+            topic = hop.reads.name
+            needs, heavy = frozenset(needed), self._heavy.get(topic, set())
+            common = (self._lake, topic)
+            for partition in () if hop.first else sorted(heavy):
+                digests = (*common, partition, self._keys, self._folder)
+                parts.append(Part(shards.digest, digests, _digests(topic, partition)))
+            for partition in self._large_first(topic):
+                gives = f"{topic}/{partition} folded" if partition in heavy else _digests(topic, partition)
+                arguments = (*common, partition, self._keys, self._bundled, self._folder)
+                parts.append(Part(shards.fold, arguments, gives, needs))
+                needed.add(_digests(topic, partition))
+        return parts
+
+    def _open(self) -> list[Part]:
+        """Nobody waits for these, so they fill the gaps."""
+        return [
+            Part(shards.open_facts, (self._lake, topic, partition, self._folder))
             for topic in (CUSTOMER_EVENTS.name, DELIVERY_EVENTS.name)
-            for partition in self._lake.partitions(topic)
+            for partition in self._large_first(topic)
         ]
-        records = sum(answer for _, answer in self._pool.map(parts))
-        log.info("facts of %d records opened", records)
 
-    def judges(self) -> Panels:
-        """Return who judged each order, and let the workers know whom others than the usual panel judged."""
+    def _large_first(self, topic: str) -> list[int]:
+        rows = self._rows[topic]
+        return sorted(rows, key=lambda partition: -rows[partition])
+
+    def _judges(self) -> None:
+        """See who judged each order, and let the workers know whom others than the usual panel judged."""
         known = self._lake.policies(self._bundled)
         columns = ("subject", "partition", "offset", "scorecard_version", "shadows")
         judges = shards.read(self._folder, "judges", columns)
@@ -114,22 +180,11 @@ class _Run:
         first = judges.sort("partition", "offset").unique("subject", keep="first", maintain_order=True)
         exceptions = first.filter(~usual.fill_null(False))
         shards.write(exceptions, self._folder, shards.EXCEPTIONS, 0)
-        return panels_of(known, exceptions)
+        self.panels = panels_of(known, exceptions)
 
-    def fold(self, hop: Hop) -> list[Folded]:
-        topic = hop.reads.name
-        parts: list[Part] = [
-            (shards.fold, (self._lake, topic, partition, self._keys, self._bundled, self._folder))
-            for partition in self._lake.partitions(topic)
-        ]
-        folds: list[Folded] = []
-        for place, folded in self._pool.map(parts):
-            folds.append(folded)
-            log.info(
-                "%s, partition %d: %d records re-folded in %.1f s", topic, folded.partition, folded.records,
-                folded.seconds,
-            )  # fmt: skip
-        return sorted(folds, key=lambda folded: folded.partition)
+
+def _digests(topic: str, partition: int) -> str:
+    return f"digests of {topic}/{partition}"
 
 
 class _Findings:

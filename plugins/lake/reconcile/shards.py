@@ -1,7 +1,7 @@
 """What a worker process does with one partition: everything that needs the records' values.
 
-Values are read batch by batch, once, and stay here. What leaves is narrow: digests, facts, counts, and in full only what
-the archive does not hold byte for byte.
+Values are read batch by batch, once, and stay here. What leaves is narrow: digests, facts, counts, and in full only
+what the archive does not hold byte for byte.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,25 +89,45 @@ def open_verdicts(lake: Lake, partition: int, keys: Keys, folder: Path) -> int:
         offsets.append(batch["offset"].to_numpy())
     write(pl.concat(opened), folder, "verdicts", partition)
     write(pl.concat(judges).select(JUDGES), folder, "judges", partition)
-    archived = Archived.of(partition, digests, offsets)
-    np.save(digest_file(folder, topics.FRAUD_VERDICTS.name, partition), archived.rows)
-    return archived.rows.shape[1]
+    made = Archived.of(partition, digests, offsets)
+    _put(folder, topics.FRAUD_VERDICTS.name, made)
+    return made.rows.shape[1]
+
+
+def digest(lake: Lake, topic: str, partition: int, keys: Keys, folder: Path) -> None:
+    """Put the digests of one partition into ``folder``, without folding it."""
+    digests, offsets = [], []
+    for batch in lake.stream(topic, ("offset", "event_id", "value"), partition, BATCH):
+        digests.append(keys.of(batch["event_id"], batch["value"]))
+        offsets.append(batch["offset"].to_numpy())
+    _put(folder, topic, Archived.of(partition, digests, offsets))
+
+
+def _put(folder: Path, topic: str, made: Archived) -> None:
+    """Put digests where :func:`archived` finds them; another worker may look at this very moment."""
+    file = digest_file(folder, topic, made.partition)
+    fresh = file.with_suffix(".new")
+    with fresh.open("wb") as stream:
+        np.save(stream, made.rows)
+    fresh.replace(file)
 
 
 def fold(lake: Lake, topic: str, partition: int, keys: Keys, bundled: Panel, folder: Path) -> Folded:
     """Fold one partition of the topic that a hop reads, and compare with the archive what must have gone on.
 
-    The digests of all topics that come after must lie in ``folder`` already; those of this one are put there.
+    The digests of all topics that come after must lie in ``folder`` already; those of this one are put there, unless they
+    are there.
     """
     started = monotonic()
     hop, folded, histories = HOPS[topic], Folded(partition), Shelf()
     panels = _panels(lake, bundled, folder)
     targets: dict[str, _Target] = {}
     digests, offsets = [], []
+    digesting = not hop.first and not digest_file(folder, topic, partition).exists()
     columns = ("offset", "timestamp", "key", "event_id", "subject", "value")
     for batch in lake.stream(topic, columns, partition, BATCH):
         folded.records += batch.height
-        if not hop.first:
+        if digesting:
             digests.append(keys.of(batch["event_id"], batch["value"]))
             offsets.append(batch["offset"].to_numpy())
         outputs = quick.refold(hop, partition, histories, _records(batch), panels, folded.refused)
@@ -115,8 +135,8 @@ def fold(lake: Lake, topic: str, partition: int, keys: Keys, bundled: Panel, fol
             if target not in targets:
                 targets[target] = _Target(folder, target)
             _compare(folded, targets[target], passed, keys)
-    if not hop.first:
-        np.save(digest_file(folder, topic, partition), Archived.of(partition, digests, offsets).rows)
+    if digesting:
+        _put(folder, topic, Archived.of(partition, digests, offsets))
     for target in targets.values():
         folded.hits |= {(target.topic, number): np.packbits(hit) for number, hit in target.hits.items()}
     folded.seconds = monotonic() - started
