@@ -1,7 +1,7 @@
 """``make bench-batch``: reconcile 10 thousand, 100 thousand, 1 million generated orders, beside pandas and PySpark.
 
-Results go to .stack/bench-batch.json: ``{engine: {orders: {"seconds", "peak_mb", …}}}``; a run of some engines or numbers
-keeps what was measured of the others. The generated lakes stay under build/bench-batch for the next run.
+Results go to .stack/bench-batch.json: ``{engine: {orders: {"seconds", "peak_mb", …}}}``; a run of some engines or
+numbers keeps what was measured of the others. The generated lakes stay under build/bench-batch for the next run.
 """
 
 import argparse
@@ -9,9 +9,9 @@ import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from benchmarks import results
@@ -41,18 +41,16 @@ def _lake(orders: int, environ: Mapping[str, str]) -> dict[str, str]:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         print(f"{orders:,} orders: making the lake …", flush=True)
-        subprocess_run([AIRFLOW, "-m", "benchmarks.batch.make", str(orders), str(folder)], here)
+        _speaking([AIRFLOW, "-m", "benchmarks.batch.make", str(orders), str(folder)], here)
     return here
 
 
-def subprocess_run(command: list[str], environ: Mapping[str, str]) -> None:
+def _speaking(command: list[str], environ: Mapping[str, str]) -> None:
     """Run a command that speaks for itself.
 
     Raises:
         measure.ContenderFailed: it ended with an error.
     """
-    import subprocess
-
     code = subprocess.run(command, cwd=ROOT, env=dict(environ), check=False).returncode
     if code:
         raise measure.ContenderFailed(f"{' '.join(command)} ended with code {code}")

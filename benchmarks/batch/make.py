@@ -1,8 +1,8 @@
 """Makes the lake of a benchmark: generated orders, judged by the kernel, landed by the landing's own code.
 
 ``python -m benchmarks.batch.make ORDERS FOLDER`` (Airflow side; addresses from the environment). Into the lake go the
-archived topics, as ``land_events`` writes them, the shop's orders and the provider's charges. Into FOLDER go flat Parquet
-files of the same rows for the other contenders, the planted findings, and a sample of signals.
+archived topics, as ``land_events`` writes them, the shop's orders and the provider's charges. Into FOLDER go flat
+Parquet files of the same rows for the other contenders, the planted findings, and a sample of signals.
 """
 
 import json
@@ -82,8 +82,8 @@ class Archive:
         self._batches = {topic.name: Batch(topic, self._mask) for topic in ARCHIVED}
         self._clock = int(ARRIVED.timestamp() * 1000)
 
-    def append(self, topic: Topic, key: str, event: Event) -> tuple[int, int]:
-        """Put an event on a topic; return its partition and time stamp in ms."""
+    def append(self, topic: Topic, key: str, event: Event) -> int:
+        """Put an event on a topic, and return its partition."""
         partition = zlib.crc32(key.encode()) % topic.partitions
         offset = self._offsets.get((topic.name, partition), 0)
         self._offsets[topic.name, partition] = offset + 1 + (offset % 100 == 99)  # gaps, as transactions leave them
@@ -92,7 +92,7 @@ class Archive:
         batch.add(Record((partition, offset, self._clock), key.encode(), events.encode(event)))
         if len(batch) >= ROWS_PER_COMMIT:
             self._land(topic)
-        return partition, self._clock
+        return partition
 
     def finish(self) -> None:
         """Land what is left."""
@@ -142,6 +142,7 @@ class World:
         self.events, self.verdicts, self.deliveries, self.shop, self.charges = (Flat() for _ in range(5))
         self.sample = Flat()
         self.planted: Counter[str] = Counter()
+        self.place = 0
 
     def take(self, event: NewCustomer | NewOrder) -> None:
         """Let one event happen."""
@@ -155,9 +156,11 @@ class World:
         self._relay(event, kind)
 
     def _flat(self, event: NewCustomer | NewOrder) -> None:
+        self.place += 1
         data = event.data
         order = isinstance(event, NewOrder)
         self.events.add(
+            place=self.place,
             order_id=data.order_id if order else None,
             customer_id=data.customer_id,
             time=event.time,
@@ -169,7 +172,7 @@ class World:
 
     def _relay(self, event: NewCustomer | NewOrder, kind: str | None) -> None:
         """Let it run through all hops at once: each topic has the order in which the hop before worked."""
-        partition, clock = self.archive.append(topics.CUSTOMER_EVENTS, event.data.customer_id, event)
+        partition = self.archive.append(topics.CUSTOMER_EVENTS, event.data.customer_id, event)
         hop: relay.Hop | None = relay.ROUTE[0]
         while hop is not None:
             shelf = self.shelves.setdefault((hop.entity, partition), relay.Shelf())
@@ -179,7 +182,7 @@ class World:
             if isinstance(onward.event, NoFraudDetected | PossibleFraud):
                 self._judged(onward.event, kind)
                 return
-            partition, clock = self.archive.append(onward.topic, onward.key, onward.event)
+            partition = self.archive.append(onward.topic, onward.key, onward.event)
             hop = next(one for one in relay.ROUTE if one.reads is onward.topic)
 
     def _judged(self, verdict: NoFraudDetected | PossibleFraud, kind: str | None) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import resource
-import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence

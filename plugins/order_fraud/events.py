@@ -395,23 +395,25 @@ def decode(value: bytes | None) -> AnyEvent:
         BadEvent: no value, too long, too much nested, not JSON, unknown type, a field missing, of the wrong type or out
             of bounds, or a ``time`` that is not UTC or lies outside the years 2000 to 2099.
     """
+    if not value:
+        raise BadEvent("the record has no value")
+    if len(value) > MAX_BYTES or (len(value) > SHORT_BYTES and value.count(b"{") + value.count(b"[") > MAX_OPENED):
+        _refuse_bulk(value)
     return _decode(value, _decoder)
 
 
 def decode_sealed(value: bytes | None) -> AnyEvent:
     """Return the event that ``value`` holds, a ``NewOrder`` as :class:`SealedNewOrder`, at half the price.
 
-    Its signals are checked to be JSON, not to be numbers: for records that :func:`decode` has let pass before, as all
-    of the lake's. The rest is as in :func:`decode`.
+    For records that :func:`decode` has let pass before, as all of the lake's: length and nesting are not looked at
+    again, and the signals are checked to be JSON, not to be numbers. The rest is as in :func:`decode`.
     """
+    if not value:
+        raise BadEvent("the record has no value")
     return _decode(value, _sealed_decoder)
 
 
-def _decode(value: bytes | None, decoder: msgspec.json.Decoder[AnyEvent]) -> AnyEvent:
-    if not value:
-        raise BadEvent("the record has no value")
-    if len(value) > MAX_BYTES or (len(value) > SHORT_BYTES and value.count(b"{") + value.count(b"[") > MAX_OPENED):
-        _refuse_bulk(value)
+def _decode(value: bytes, decoder: msgspec.json.Decoder[AnyEvent]) -> AnyEvent:
     try:
         event = decoder.decode(value)
     except UnicodeDecodeError as error:

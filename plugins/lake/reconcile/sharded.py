@@ -98,8 +98,8 @@ class _Run:
             topic: lake.partitions(topic)
             for topic in dict.fromkeys((*TARGETS, CUSTOMER_EVENTS.name, DELIVERY_EVENTS.name))
         }
-        # One partition of a topic may hold most of it (a mail domain that everybody has). Whoever needs its digests then
-        # does not wait until it is folded: they are made beforehand.
+        # One partition of a topic may hold most of it (a mail domain that everybody has). Whoever needs its digests
+        # then does not wait until it is folded: they are made beforehand.
         self._heavy = {
             topic: {partition for partition, count in rows.items() if count * workers > sum(rows.values())}
             for topic, rows in self._rows.items()

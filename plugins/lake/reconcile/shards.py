@@ -12,16 +12,16 @@ from time import monotonic
 import numpy as np
 import polars as pl
 
-from lake.reconcile import facts, quick
+from lake.reconcile import facts, quick, sayings
 from lake.reconcile.digests import Archived, Keys
-from lake.reconcile.panels import Panels, named, panels_of
+from lake.reconcile.panels import Panels, panels_of
 from lake.reconcile.read import Lake
 from lake.reconcile.refold import Refused
 from order_fraud import topics
 from order_fraud.judge import Panel
 from order_fraud.relay import ROUTE, Shelf
 
-BATCH = 4096
+BATCH = 2048
 """Records in hand at a time, so few that their values stay in the processor's cache and the allocator's pools."""
 
 HOPS = {hop.reads.name: hop for hop in ROUTE}
@@ -65,7 +65,7 @@ def open_facts(lake: Lake, topic: str, partition: int, folder: Path) -> int:
     """Write the facts of customer.events or delivery.events to ``folder``, and return how many records there are."""
     count = 0
     opened: dict[str, list[pl.DataFrame]] = {name: [] for name in FACTS[topic]}
-    for batch in lake.stream(topic, facts.ARCHIVE_COLUMNS, partition, 4 * BATCH):
+    for batch in lake.stream(topic, facts.ARCHIVE_COLUMNS, partition, 8 * BATCH):
         count += batch.height
         for name in opened:
             opened[name].append(getattr(facts, name)(batch))
@@ -83,8 +83,9 @@ def open_verdicts(lake: Lake, partition: int, keys: Keys, folder: Path) -> int:
     columns = dict.fromkeys((*facts.ARCHIVE_COLUMNS, "event_id", "subject"))
     opened, judges, digests, offsets = [], [], [], []
     for batch in lake.stream(topics.FRAUD_VERDICTS.name, tuple(columns), partition, BATCH):
-        opened.append(facts.verdicts(batch.select(facts.ARCHIVE_COLUMNS)))
-        judges.append(named(batch.select("partition", "offset", "event_id", "subject", "day", "value")))
+        said, by = sayings.opened(batch)
+        opened.append(said)
+        judges.append(by)
         digests.append(keys.of(batch["event_id"], batch["value"]))
         offsets.append(batch["offset"].to_numpy())
     write(pl.concat(opened), folder, "verdicts", partition)
@@ -115,8 +116,8 @@ def _put(folder: Path, topic: str, made: Archived) -> None:
 def fold(lake: Lake, topic: str, partition: int, keys: Keys, bundled: Panel, folder: Path) -> Folded:
     """Fold one partition of the topic that a hop reads, and compare with the archive what must have gone on.
 
-    The digests of all topics that come after must lie in ``folder`` already; those of this one are put there, unless they
-    are there.
+    The digests of all topics that come after must lie in ``folder`` already; those of this one are put there, unless
+    they are there.
     """
     started = monotonic()
     hop, folded, histories = HOPS[topic], Folded(partition), Shelf()
