@@ -3,10 +3,11 @@
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 
 WINDOWS_S = {"1h": 3_600.0, "1d": 86_400.0, "7d": 604_800.0, "30d": 2_592_000.0}
@@ -59,6 +60,13 @@ def findings(table: dict[str, DataFrame]) -> DataFrame:
     return whole
 
 
+def _faded(seconds: float, weight: Callable[[Column], Column]) -> Column:
+    """Return the sum over the past orders of a weight that fades."""
+    return f.aggregate(
+        "past", f.lit(0.0), lambda total, one: total + weight(one) * f.exp((one["at"] - f.col("at")) / seconds)
+    )
+
+
 def signals(events: DataFrame) -> DataFrame:
     """Return the velocity signals of each order, one column a signal: sums over all that an entity did before."""
     rows = events.withColumn("at", f.col("time").cast("double"))
@@ -68,17 +76,8 @@ def signals(events: DataFrame) -> DataFrame:
         past = f.collect_list(f.when(f.col("order_id").isNotNull(), f.struct("at", "amount"))).over(before)
         rows = rows.withColumn("past", past)
         for window, seconds in WINDOWS_S.items():
-
-            def weight(one, seconds=seconds):
-                return f.exp((one["at"] - f.col("at")) / seconds)
-
-            rows = rows.withColumn(
-                f"{entity}.orders_{window}",
-                f.aggregate("past", f.lit(0.0), lambda total, one, weight=weight: total + weight(one)),
-            ).withColumn(
-                f"{entity}.spent_{window}",
-                f.aggregate("past", f.lit(0.0), lambda total, one, weight=weight: total + weight(one) * one["amount"]),
-            )
+            rows = rows.withColumn(f"{entity}.orders_{window}", _faded(seconds, lambda one: f.lit(1.0)))
+            rows = rows.withColumn(f"{entity}.spent_{window}", _faded(seconds, lambda one: one["amount"]))
         made = [f"`{entity}.{kind}_{window}`" for kind in ("orders", "spent") for window in WINDOWS_S]
         if entity != "customer":
             distinct = f.size(f.collect_set("customer_id").over(before))
