@@ -20,7 +20,7 @@ from pyiceberg.catalog import Catalog, load_catalog
 
 import lake as lake_package
 from lake import tables
-from lake.reconcile import sharded
+from lake.reconcile import run, sharded
 from lake.reconcile.digests import Archived, Keys
 from lake.reconcile.match import match
 from lake.reconcile.parity import Parity, compare
@@ -105,11 +105,19 @@ def test_several_processes_find_what_one_finds(catalog: Catalog, make: Callable[
     assert summarize(scopes[0]) == summarize(scopes[1])
 
 
-def test_the_crooked_world_has_everything(catalog: Catalog) -> None:
-    world = crooked()
-    land(catalog, world)
+def test_the_crooked_world_has_everything(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    land(catalog, crooked())
     lake = Lake(catalog)
-    parity, facts = sharded.compare(lake, PANEL, *EVER, workers=2)
+    asked: list[int] = []
+    compare_sharded = sharded.compare
+    monkeypatch.setattr(sharded, "compare", lambda *args: asked.append(args[-1]) or compare_sharded(*args))
+    monkeypatch.setattr(sharded, "processors", lambda: 2)
+    monkeypatch.setattr(sharded, "WORTH", lake.rows("customer.events"))
+    parity, facts = run.compared(lake, *EVER)
+    assert asked == [2]
+    monkeypatch.setattr(sharded, "WORTH", lake.rows("customer.events") + 1)
+    assert timeless(run.compared(lake, *EVER)[0]) == timeless(parity)
+    assert asked == [2], "few records are not worth the processes"
     states = {one.state for one in parity.disagreements}
     assert states == {"differs", "unjudged", "lost", "pending", "unexplained"}
     assert {one.version for one in parity.judged} == {"1", "strict", "nobody's"}
