@@ -1,7 +1,6 @@
-"""Runs one contender and watches its memory: the largest sum of the resident memory of all its processes."""
+"""Runs one contender and watches what all its processes use."""
 
 import json
-import resource
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -29,10 +28,9 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
         out, log = Path(name) / "out.json", Path(name) / "log"
         with log.open("wb") as stream:
             process = psutil.Popen([*command, str(out)], cwd=ROOT, env=dict(environ), stdout=stream, stderr=stream)
-            ended, peaks = threading.Event(), [0]
-            watch = threading.Thread(target=_watch, args=(process, ended, peaks), daemon=True)
+            seen, ended = _Seen(), threading.Event()
+            watch = threading.Thread(target=seen.watch, args=(process, ended), daemon=True)
             watch.start()
-            before = _processor_seconds()
             code = process.wait()
             ended.set()
             watch.join()
@@ -42,29 +40,38 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(out.read_text())
         keep = ROOT / "build" / "bench-batch" / "last.log"
         keep.write_bytes(log.read_bytes())
-    return found | {"peak_mb": round(peaks[0] / 2**20), "cpu_seconds": round(_processor_seconds() - before, 2)}
+    return found | {"peak_mb": round(seen.peak / 2**20), "cpu_seconds": round(sum(seen.used.values()), 2)}
 
 
-def _processor_seconds() -> float:
-    """Return what all ended children have used, theirs included."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+class _Seen:
+    """What a process and its descendants have used.
 
+    Attributes:
+        peak: the largest sum of their resident memory, bytes.
+        used: the processor time of each, seconds, by process id.
+    """
 
-def _watch(process: psutil.Process, ended: threading.Event, peaks: list[int]) -> None:
-    while not ended.wait(LOOK_S):
-        peaks[0] = max(peaks[0], _resident(process))
+    def __init__(self) -> None:
+        self.peak = 0
+        self.used: dict[int, float] = {}
 
+    def watch(self, process: psutil.Process, ended: threading.Event) -> None:
+        """Look again and again until it has ended."""
+        while not ended.wait(LOOK_S):
+            self.peak = max(self.peak, self._look(process))
 
-def _resident(process: psutil.Process) -> int:
-    total = 0
-    try:
-        family = [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0
-    for one in family:
+    def _look(self, process: psutil.Process) -> int:
+        total = 0
         try:
-            total += one.memory_info().rss
+            family = [process, *process.children(recursive=True)]
         except psutil.NoSuchProcess:
-            continue
-    return total
+            return 0
+        for one in family:
+            try:
+                with one.oneshot():
+                    total += one.memory_info().rss
+                    times = one.cpu_times()
+                    self.used[one.pid] = times.user + times.system
+            except psutil.NoSuchProcess:
+                continue
+        return total
