@@ -72,6 +72,11 @@ bench: setup ## Measure against Quix Streams, Faust and a bare loop, 20 minutes;
 	@benchmarks/setup.sh
 	@$(STREAMS)/python -m benchmarks $(BENCH)
 
+.PHONY: bench-batch
+bench-batch: setup ## Reconcile 10 thousand to 1 million orders beside pandas and PySpark; .stack/bench-batch.json [ORDERS=10000,100000]
+	@benchmarks/setup.sh batch
+	@$(STREAMS)/python -m benchmarks.batch $(if $(ORDERS),--orders '$(ORDERS)') $(BENCH)
+
 .PHONY: evaluate
 evaluate: setup ## How well orders are judged, beside boosted trees; .stack/evaluate.json [ORDERS=a.csv] [GENERATE=n SEED=s] [DELAY=14 REFIT=7]
 	@PYTHONPATH=plugins $(AIRFLOW)/python -m evaluation \
@@ -86,4 +91,4 @@ lock: ## Compile the lock files again after a change to a requirements file [UPG
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "; print "Countersign: real-time order-fraud verdicts on Kafka, countersigned every day by Airflow.\n\nmake <target> [SETTING=value]"} \
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  \033[36m%-9s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / {printf "  \033[36m%-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)

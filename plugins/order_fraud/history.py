@@ -169,7 +169,7 @@ def advance(
     """
     if signals is None:
         signals = {}
-    if type(seen) is Order:
+    if type(seen) is not Customer:  # an order, sealed or not
         history = history or History(time, latest, time)
         return _order(entity, history, time, seen, latest, signals), signals
     if history is None:

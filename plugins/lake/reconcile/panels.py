@@ -76,23 +76,27 @@ class Panels:
         return self._by_order.get(order_id, self.known.panel)
 
 
+def named(verdicts: pl.DataFrame) -> pl.DataFrame:
+    """Return who judged by archived records of fraud.verdicts: ``value`` gives way to ``scorecard_version`` and
+    ``shadows``.
+    """
+    return verdicts.select(
+        pl.exclude("value"), pl.col("value").str.json_decode(_NAMED).struct.field("data").struct.unnest()
+    ).with_columns(pl.col("shadows").list.eval(pl.element().struct.field("scorecard_version")).fill_null([]))
+
+
 def panels_of(known: Policies, verdicts: pl.DataFrame) -> Panels:
     """Return who judged each order.
 
     Args:
         known: the published scorecards.
-        verdicts: archived records of fraud.verdicts (columns subject, partition, offset, value). Of several verdicts
-            on one order the first counts.
+        verdicts: what :func:`named` makes of archived records of fraud.verdicts (columns subject, partition, offset).
+            Of several verdicts on one order the first counts.
     """
-    named = (
-        verdicts.sort("partition", "offset")
-        .unique("subject", keep="first", maintain_order=True)
-        .select("subject", pl.col("value").str.json_decode(_NAMED).struct.field("data").struct.unnest())
-        .with_columns(pl.col("shadows").list.eval(pl.element().struct.field("scorecard_version")).fill_null([]))
-    )
+    first = verdicts.sort("partition", "offset").unique("subject", keep="first", maintain_order=True)
     by_order: dict[str, Panel] = {}
     unpublished: dict[str, str] = {}
-    for (active, *_), part in named.group_by("scorecard_version", "shadows", maintain_order=True):
+    for (active, *_), part in first.group_by("scorecard_version", "shadows", maintain_order=True):
         shadows = tuple(part["shadows"][0])
         try:
             panel = known.bench(str(active), shadows)

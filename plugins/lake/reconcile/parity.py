@@ -10,12 +10,12 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from lake.reconcile.explain import canonical, difference
-from lake.reconcile.panels import PanelOf, Panels, known_policies, panels_of
+from lake.reconcile.panels import PanelOf, Panels, known_policies, named, panels_of
 from lake.reconcile.refold import Passed, Refold, Refused, Witness, refold
 from order_fraud import topics
 from order_fraud.events import BadEvent
@@ -154,7 +154,7 @@ def fold_here(hop: Hop, rows: pl.DataFrame, panel_of: PanelOf, witness: Witness 
 def read_panels(archive: Archive, bundled: Panel) -> Panels:
     """Return who judged each archived order; ``bundled`` judges until the archive says otherwise."""
     known = known_policies(archive(topics.FRAUD_POLICIES.name, ("offset", "key", "value")), bundled)
-    return panels_of(known, archive(topics.FRAUD_VERDICTS.name, ("subject", "partition", "offset", "value")))
+    return panels_of(known, named(archive(topics.FRAUD_VERDICTS.name, ("subject", "partition", "offset", "value"))))
 
 
 def compare(archive: Archive, judges: Panel | Panels, first: date, last: date, fold: Folder = fold_here) -> Parity:
@@ -170,7 +170,7 @@ def compare(archive: Archive, judges: Panel | Panels, first: date, last: date, f
         fold: re-folds a hop.
     """
     panels = read_panels(archive, judges) if isinstance(judges, Panel) else judges
-    targets = {topic: _Target(topic, archive) for topic in _targets()}
+    targets = {topic: Target(topic, archive(topic, TARGET)) for topic in TARGETS}
     disagreements: list[Disagreement] = []
     refused: list[Refused] = []
     hops: list[HopParity] = []
@@ -192,12 +192,30 @@ def compare(archive: Archive, judges: Panel | Panels, first: date, last: date, f
         log.info("%s hop: %d of %d outputs come out again, byte for byte", hop.entity, equal, passed)
     for target in targets.values():
         disagreements += target.unexplained()
-    disagreements = [_by_whom(one, panels) for one in disagreements]
     verdicts = targets[topics.FRAUD_VERDICTS.name].rows.filter(pl.col("day").is_between(first, last))
+    version = pl.col("value").str.json_path_match("$.data.scorecard_version").alias("scorecard_version")
+    return conclude(disagreements, refused, hops, verdicts.select("event_id", version), panels)
+
+
+def conclude(
+    disagreements: list[Disagreement],
+    refused: Sequence[Refused],
+    hops: Sequence[HopParity],
+    verdicts: pl.DataFrame,
+    panels: Panels,
+) -> Parity:
+    """Return the whole from its parts.
+
+    Args:
+        disagreements, refused, hops: as in :class:`Parity`.
+        verdicts: archived verdict records of the days asked for (columns event_id, scorecard_version).
+        panels: who judged each order.
+    """
+    disagreements = [_by_whom(one, panels) for one in disagreements]
     ids = verdicts["event_id"].unique()
     wrong = [one.event_id for one in disagreements if one.found and one.target == topics.FRAUD_VERDICTS.name]
     equal_verdicts = ids.len() - ids.is_in(wrong).sum()
-    judged = tuple(_judged(verdicts["value"], panels))
+    judged = tuple(_judged(verdicts["scorecard_version"], panels))
     return Parity(ids.len(), equal_verdicts, tuple(disagreements), tuple(refused), tuple(hops), judged)
 
 
@@ -208,40 +226,54 @@ def _by_whom(one: Disagreement, panels: Panels) -> Disagreement:
     return replace(one, state="unjudged", words=panels.unpublished[one.subject])
 
 
-def _judged(verdicts: pl.Series, panels: Panels) -> Iterator[Judged]:
+def _judged(versions: pl.Series, panels: Panels) -> Iterator[Judged]:
     active = panels.known.panel.active.version
-    named = verdicts.str.json_path_match("$.data.scorecard_version").value_counts(name="verdicts").drop_nulls()
-    counts = dict.fromkeys([*sorted(set(named[verdicts.name]) - {active}), active], 0) | dict(named.iter_rows())
+    told = versions.value_counts(name="verdicts").drop_nulls()
+    counts = dict.fromkeys([*sorted(set(told[versions.name]) - {active}), active], 0) | dict(told.iter_rows())
     for version, number in counts.items():
         scorecard = panels.known.scorecards.get(version)
         yield Judged(version, scorecard.bands[0].at if scorecard else None, number, version == active)
 
 
-def _targets() -> tuple[str, ...]:
-    return (*(hop.reads.name for hop in ROUTE[1:]), topics.FRAUD_VERDICTS.name)
+TARGETS: tuple[str, ...] = (*(hop.reads.name for hop in ROUTE[1:]), topics.FRAUD_VERDICTS.name)
+"""The topics that hops write to."""
+
+TARGET = ("event_id", "subject", "partition", "offset", "day", "value")
+"""The columns of such a topic that a comparison needs."""
 
 
-def _check(hop: Hop, folded: Refold, targets: Mapping[str, "_Target"]) -> list[Disagreement]:
-    """Compare all outputs of one (hop, partition); a lost one after the last answered input is only pending."""
+def _check(hop: Hop, folded: Refold, targets: Mapping[str, "Target"]) -> list[Disagreement]:
+    """Compare all outputs of one (hop, partition)."""
     wrong = [
         one for topic, passed in folded.passed.items() for one in targets[topic].check(hop, folded.partition, passed)
     ]
+    return settle(wrong, (at for passed in folded.passed.values() for at in passed.offset))
+
+
+def settle(wrong: list[Disagreement], passed: Iterable[int]) -> list[Disagreement]:
+    """Say which of the lost outputs of one (hop, partition) are only pending: those after the last answered input.
+
+    Args:
+        wrong: all disagreements of that (hop, partition).
+        passed: offsets of the inputs that led to an output; at least the last one whose output was found.
+    """
     lost = {one.read.offset for one in wrong if one.state == "lost" and one.read}
     if not lost:
         return wrong
-    answered = max((at for passed in folded.passed.values() for at in passed.offset if at not in lost), default=-1)
+    answered = max((at for at in passed if at not in lost), default=-1)
     return [
         replace(one, state="pending") if one.state == "lost" and one.read and one.read.offset > answered else one
         for one in wrong
     ]
 
 
-class _Target:
+class Target:
     """An archived topic that hops write to, and which of its events are explained by an input."""
 
-    def __init__(self, topic: str, archive: Archive) -> None:
+    def __init__(self, topic: str, rows: pl.DataFrame) -> None:
+        """Take its records (columns ``TARGET``)."""
         self.topic = topic
-        self.rows = archive(topic, ("event_id", "subject", "partition", "offset", "day", "value"))
+        self.rows = rows
         self._explained: list[pl.Series] = []
 
     def check(self, hop: Hop, partition: int, passed: Passed) -> Iterator[Disagreement]:
@@ -254,7 +286,10 @@ class _Target:
         equal = must.join(self.rows.select("event_id", "value"), on=["event_id", "value"], how="semi")
         if equal.height == must.height:
             return
-        rest = must.join(equal.select("read"), on="read", how="anti")
+        yield from self.explain(hop, partition, must.join(equal.select("read"), on="read", how="anti"))
+
+    def explain(self, hop: Hop, partition: int, rest: pl.DataFrame) -> Iterator[Disagreement]:
+        """Yield what is wrong with each of those outputs (columns event_id, value, read) that are not archived so."""
         wrong = rest.join(self.rows.rename({"value": "archived"}), on="event_id", how="left", maintain_order="left")
         for row in wrong.unique("read", keep="first", maintain_order=True).iter_rows(named=True):
             if (found := self._judge(hop, partition, row)) is not None:
@@ -277,9 +312,14 @@ class _Target:
         """Yield every archived event to which no archived input led; to be asked after all checks."""
         explained = pl.concat([pl.Series("event_id", [], pl.String), *self._explained]).unique()
         for row in self.rows.join(explained.to_frame(), on="event_id", how="anti").iter_rows(named=True):
-            found = Place(self.topic, row["partition"], row["offset"])
-            words = f"{found} holds {row['event_id']}, and no archived input leads to it"
-            yield Disagreement("unexplained", row["event_id"], row["subject"], self.topic, None, found, words)
+            yield unexplained(self.topic, row)
+
+
+def unexplained(topic: str, row: Mapping[str, Any]) -> Disagreement:
+    """Return that no archived input leads to the archived record of ``row``."""
+    found = Place(topic, row["partition"], row["offset"])
+    words = f"{found} holds {row['event_id']}, and no archived input leads to it"
+    return Disagreement("unexplained", row["event_id"], row["subject"], topic, None, found, words)
 
 
 def _same(must: str, archived: str) -> bool:

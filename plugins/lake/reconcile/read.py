@@ -1,13 +1,17 @@
 """Read the lake at fixed snapshots: every frame of one reconciliation comes from the same moment of each table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import pairwise
 
 import polars as pl
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.noop import NoopCatalog
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo, In
-from pyiceberg.table import Table
+from pyiceberg.table import DataScan, StaticTable, Table
 
 from lake import labels, tables
 from lake.ahead import not_dated_ahead
@@ -15,9 +19,12 @@ from lake.errors import Hopeless
 from lake.landing.flows import folder, tables_in
 from lake.reconcile import facts
 from lake.reconcile.facts import Facts
+from lake.reconcile.panels import known_policies
 from lake.reconcile.scope import GRACE
 from lake.tables import TableSpec
 from order_fraud import topics
+from order_fraud.judge import Panel
+from order_fraud.policies import Policies
 from order_fraud.topics import ARCHIVED, Topic
 
 _BY_TOPIC: Mapping[str, Topic] = {topic.name: topic for topic in ARCHIVED}
@@ -39,7 +46,10 @@ class SnapshotGone(Hopeless):
 
 
 class Lake:
-    """The source tables, each pinned to the snapshot that it had when this object was made, or to a recorded one."""
+    """The source tables, each pinned to the snapshot that it had when this object was made, or to a recorded one.
+
+    It can be pickled: another process then reads the same snapshots. The pickle holds the credentials of the store.
+    """
 
     def __init__(self, catalog: Catalog, recorded: Mapping[str, int] | None = None) -> None:
         """Pin every source table; one that does not exist yet is made, empty.
@@ -102,22 +112,82 @@ class Lake:
         rows = AlwaysTrue() if partition is None else EqualTo("partition", partition)
         return self._read(tables.records(_BY_TOPIC[topic]).name, columns, rows)
 
+    def policies(self, bundled: Panel) -> Policies:
+        """Return all scorecards that were published, and who judges now; ``bundled`` does until the archive says so."""
+        return known_policies(self.archive(topics.FRAUD_POLICIES.name, ("offset", "key", "value")), bundled)
+
+    def rows(self, topic: str) -> int:
+        """Return how many records of a topic have landed, by the table's own count."""
+        pinned = self._pinned[tables.records(_BY_TOPIC[topic]).name]
+        snapshot = None if pinned.snapshot_id is None else pinned.table.snapshot_by_id(pinned.snapshot_id)
+        summary = {} if snapshot is None or snapshot.summary is None else snapshot.summary.additional_properties
+        return int(summary.get("total-records", 0))
+
+    def partitions(self, topic: str) -> dict[int, int]:
+        """Return how many records of each partition of a topic have landed, by the partition."""
+        rows: dict[int, int] = {}
+        for task in self._scan(tables.records(_BY_TOPIC[topic]).name, ("partition",)).plan_files():
+            partition = int(task.file.partition[0])
+            rows[partition] = rows.get(partition, 0) + task.file.record_count
+        return dict(sorted(rows.items()))
+
+    def stream(self, topic: str, columns: Sequence[str], partition: int, rows: int) -> Iterator[pl.DataFrame]:
+        """Yield columns of one partition of an archived topic in offset order, ``rows`` rows at a time.
+
+        Landings append sorted files, so that usually they need only be read one after the other, in little memory. If
+        anything about the files is not so, the partition is read as a whole and sorted.
+        """
+        scan = self._scan(tables.records(_BY_TOPIC[topic]).name, columns, EqualTo("partition", partition))
+        files = _in_turn(scan, columns)
+        if files is None:
+            yield from self.archive(topic, columns, partition).sort("offset").iter_slices(rows)
+            return
+        for file in files:
+            for batch in file.iter_batches(rows, columns=list(columns), use_threads=False):
+                frame = pl.from_arrow(batch)
+                assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker, as below
+                yield frame.select(columns)
+
+    def records(self, topic: str, columns: Sequence[str], event_ids: Sequence[str]) -> pl.DataFrame:
+        """Return columns of those records of an archived topic that have one of these event ids."""
+        return self._read(tables.records(_BY_TOPIC[topic]).name, columns, In("event_id", event_ids))
+
     def facts(self) -> Facts:
         """Return what all systems say, of all days."""
-        shop = self._read("shop.orders", facts.SHOP_COLUMNS)
         delivery_events = self.archive(topics.DELIVERY_EVENTS.name, facts.ARCHIVE_COLUMNS)
-        charges = self._read("payments.charges", facts.CHARGE_COLUMNS)
         # Three reads of few rows or columns each: all columns of all that came in would take the most memory of all.
         signed_up = self._read("kafka.customer_events", facts.SIGN_UP_COLUMNS, EqualTo("type", "NewCustomer"))
         said = self._read("kafka.customer_events", labels.COLUMNS, In("type", tuple(labels.WORDS)))
-        return Facts(
+        return self.facts_with(
             streamed=facts.streamed(self.archive(topics.CUSTOMER_EVENTS.name, facts.ARCHIVE_COLUMNS)),
             sign_ups=facts.sign_ups(signed_up),
             words=labels.words(said),
-            policies=self.archive(topics.FRAUD_POLICIES.name, facts.POLICY_COLUMNS),
             verdicts=facts.verdicts(self.archive(topics.FRAUD_VERDICTS.name, facts.ARCHIVE_COLUMNS)),
             deliveries=facts.deliveries(delivery_events),
             alarms=facts.alarms(delivery_events),
+        )
+
+    def facts_with(
+        self,
+        *,
+        streamed: pl.DataFrame,
+        sign_ups: pl.DataFrame,
+        words: pl.DataFrame,
+        verdicts: pl.DataFrame,
+        deliveries: pl.DataFrame,
+        alarms: pl.DataFrame,
+    ) -> Facts:
+        """Return what all systems say, given what the archived topics with many records say (see :class:`Facts`)."""
+        shop = self._read("shop.orders", facts.SHOP_COLUMNS)
+        charges = self._read("payments.charges", facts.CHARGE_COLUMNS)
+        return Facts(
+            streamed=streamed,
+            sign_ups=sign_ups,
+            words=words,
+            policies=self.archive(topics.FRAUD_POLICIES.name, facts.POLICY_COLUMNS),
+            verdicts=verdicts,
+            deliveries=deliveries,
+            alarms=alarms,
             shop=shop,
             charges=charges,
             shop_aside=facts.set_aside(self._quarantine("orders"), "$.sourceIdentifier", shop["order_id"]),
@@ -128,19 +198,36 @@ class Lake:
         return self._read(f"quarantine.{name}", ("row_id", "row"))
 
     def _read(self, name: str, columns: Sequence[str], rows: BooleanExpression | None = None) -> pl.DataFrame:
+        frame = pl.from_arrow(self._scan(name, columns, rows).to_arrow())
+        assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker: a table never makes a series
+        return frame.select(columns)
+
+    def _scan(self, name: str, columns: Sequence[str], rows: BooleanExpression | None = None) -> DataScan:
         pinned = self._pinned[name]
-        if pinned.snapshot_id is None:  # a scan would read what has come in since
-            empty = pl.from_arrow(pinned.table.schema().as_arrow().empty_table())
-            assert isinstance(empty, pl.DataFrame)  # noqa: S101 - for the type checker
-            return empty.select(columns)
-        scan = pinned.table.scan(
+        return pinned.table.scan(
             row_filter=AlwaysTrue() if rows is None else rows,
             selected_fields=tuple(columns),
             snapshot_id=pinned.snapshot_id,
         )
-        frame = pl.from_arrow(scan.to_arrow())
-        assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker: a table never makes a series
-        return frame.select(columns)
+
+
+def _in_turn(scan: DataScan, columns: Sequence[str]) -> list[pq.ParquetFile] | None:
+    """Return the files of a scan in the order of their offsets, None if reading them in turn would not be the scan."""
+    found: list[tuple[int, int, pq.ParquetFile]] = []
+    for task in scan.plan_files():
+        file = pq.ParquetFile(scan.io.new_input(task.file.file_path).open(), pre_buffer=False)
+        if task.delete_files or task.residual != AlwaysTrue() or not {*columns} <= {*file.schema_arrow.names}:
+            return None
+        offsets = file.read(columns=["offset"], use_threads=False)["offset"].combine_chunks()
+        if not len(offsets):
+            continue
+        if not pc.all(pc.less(offsets[:-1], offsets[1:]), min_count=0).as_py():
+            return None
+        found.append((offsets[0].as_py(), offsets[-1].as_py(), file))
+    found.sort(key=lambda one: one[0])
+    if any(last >= first for (_, last, _), (first, _, _) in pairwise(found)):
+        return None
+    return [file for _, _, file in found]
 
 
 def _ends(landed: pl.DataFrame, dags: str) -> tuple[date, date]:
@@ -151,7 +238,8 @@ def _ends(landed: pl.DataFrame, dags: str) -> tuple[date, date]:
 
 
 def _pin(catalog: Catalog, spec: TableSpec, recorded: Mapping[str, int] | None) -> _Pinned:
-    table = tables.ensure(catalog, spec)
+    known = tables.ensure(catalog, spec)
+    table = StaticTable(known.name(), known.metadata, known.metadata_location, known.io, NoopCatalog("pinned"))
     if recorded is None:
         snapshot = table.current_snapshot()
     elif spec.name in recorded:
@@ -161,5 +249,7 @@ def _pin(catalog: Catalog, spec: TableSpec, recorded: Mapping[str, int] | None) 
     else:
         snapshot = None
     if snapshot is None:
+        # A scan without a snapshot reads the current one, which may have come in since what was recorded.
+        table.metadata = table.metadata.model_copy(update={"current_snapshot_id": None})
         return _Pinned(table, None, None)
     return _Pinned(table, snapshot.snapshot_id, datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC))

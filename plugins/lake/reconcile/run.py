@@ -5,18 +5,21 @@ from datetime import UTC, date, datetime
 
 from lake.catalog import open_catalog
 from lake.errors import Hopeless
-from lake.reconcile import outcome
+from lake.reconcile import outcome, sharded
 from lake.reconcile.allowances import Allowances
+from lake.reconcile.facts import Facts
 from lake.reconcile.late import would_change
 from lake.reconcile.match import match
 from lake.reconcile.outcome import Outcome
-from lake.reconcile.parity import compare, read_panels
+from lake.reconcile.panels import Panels
+from lake.reconcile.parity import Parity, compare, read_panels
 from lake.reconcile.read import Lake
 from lake.reconcile.scope import Scope
 from lake.reconcile.summary import figures, summarize
 from lake.report.names import RECONCILE, safe_run_id
 from lake.report.store import OUTCOME, NoSuchReport, ReportStore
 from lake.settings import from_environment
+from order_fraud.topics import CUSTOMER_EVENTS
 from scorecards import PANEL
 
 log = logging.getLogger(__name__)
@@ -59,6 +62,18 @@ def chosen_days(landed: tuple[date, date], first: date | None, last: date | None
     if first > last:
         raise BadDays(f"the days {first} to {last} hold nothing: orders have landed for {earliest} to {latest}")
     return first, last
+
+
+def compared(lake: Lake, first: date, last: date) -> tuple[Parity, Facts, Panels]:
+    """Return what re-folding brings to light, what all systems say, and who judged each order.
+
+    Many records are shared out to processes.
+    """
+    workers = sharded.processors()
+    if workers > 1 and lake.rows(CUSTOMER_EVENTS.name) >= sharded.WORTH:
+        return sharded.compare(lake, PANEL, first, last, workers)
+    panels = read_panels(lake.archive, PANEL)
+    return compare(lake.archive, panels, first, last), lake.facts(), panels
 
 
 def reconcile(
@@ -113,10 +128,9 @@ def look(
 ) -> Outcome:
     """Return what there is to be found on the days ``first`` to ``last`` of a lake: re-fold, and match."""
     log.info("reconciling %s to %s on snapshots %s", first, last, lake.snapshots)
-    panels = read_panels(lake.archive, PANEL)
-    parity = compare(lake.archive, panels, first, last)
+    parity, facts, panels = compared(lake, first, last)
     changed = would_change(lake.archive, parity, panels, first, last, allowances.late)
-    scope = Scope(lake.facts(), parity, first, last, lake.settled, lake.snapshots, allowances, changed)
+    scope = Scope(facts, parity, first, last, lake.settled, lake.snapshots, allowances, changed)
     return Outcome(
         run_id=run_id,
         made_at=datetime.now(UTC),

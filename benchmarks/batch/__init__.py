@@ -1,0 +1,1 @@
+"""``make bench-batch``: one reconciliation of many orders, beside pandas and PySpark."""
