@@ -187,7 +187,7 @@ RESERVED = ("fraud", "kafka", "quarantine", "reconciliation", "settlement")
 
 
 def _complete(table: Table, spec: TableSpec) -> Table:
-    """Give a table the optional columns that it lacks; what else does not fit is for `lake.landing.evolve` to refuse."""
+    """Give a table the optional columns that it lacks; `lake.landing.evolve` refuses what else does not fit."""
     there = {field.name for field in table.schema().fields}
     lacking = [field for field in spec.schema.fields if field.name not in there]
     if lacking and not any(field.required for field in lacking):
