@@ -41,7 +41,13 @@ for form in forms:
 
 
 class Airflow:
-    """Processes of Airflow with a home and a metadata database of their own."""
+    """Processes of Airflow with a home and a metadata database of their own.
+
+    Attributes:
+        patience_s: how long one may take; less than a test may, so that the command is named.
+    """
+
+    patience_s = 280
 
     def __init__(self, stack: dict[str, str], home: Path) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "COUNTERSIGN"))}
@@ -62,8 +68,10 @@ class Airflow:
 
     def _call(self, *command: str, without: tuple[str, ...] = (), **changed: str) -> tuple[str, str]:
         env = {name: value for name, value in (self.env | changed).items() if name not in without}
-        done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        done = subprocess.run(
+            command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=self.patience_s, check=False
+        )
+        assert done.returncode == 0, f"{done.returncode}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done.stdout, done.stdout + done.stderr
 
     def run(

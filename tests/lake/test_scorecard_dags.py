@@ -64,7 +64,9 @@ threading.Thread(target=answer, args=(sys.argv.pop(),), daemon=True).start()
 
 
 class Asked(Airflow):
-    """Airflow with a person at hand."""
+    """Airflow with a person at hand, and time for three trainings on a busy machine."""
+
+    patience_s = 900
 
     def ask(self, form: dict[str, Any], how: str) -> tuple[dict[str, Any], dict[str, Any], str]:
         """Run ``activate_scorecard`` and answer; return the run, what the person was asked, and the log."""
