@@ -186,13 +186,29 @@ RESERVED = ("fraud", "kafka", "quarantine", "reconciliation", "settlement")
 """Namespaces that no source may land in."""
 
 
-def _complete(table: Table, spec: TableSpec) -> Table:
-    """Give a table the optional columns that it lacks; `lake.landing.evolve` refuses what else does not fit."""
+def widen(table: Table, spec: TableSpec) -> None:
+    """Give a table the optional columns of ``spec`` that it lacks, empty in the rows that are there.
+
+    Raises:
+        CommitFailedException: somebody else changed the table meanwhile.
+    """
     there = {field.name for field in table.schema().fields}
-    lacking = [field for field in spec.schema.fields if field.name not in there]
-    if lacking and not any(field.required for field in lacking):
-        with contextlib.suppress(CommitFailedException), table.update_schema() as update:  # somebody else was faster
-            update.union_by_name(spec.schema)
+    lacking = [field for field in spec.schema.fields if field.name not in there and not field.required]
+    if lacking:
+        with table.update_schema() as update:
+            for field in lacking:
+                update.add_column(field.name, field.field_type, field.doc)
+
+
+def ensure(catalog: Catalog, spec: TableSpec) -> Table:
+    """Return the table, made first if the catalog has none; safe when several tasks do so at once.
+
+    One that was made before an optional column was declared gets it.
+    """
+    table = as_made(catalog, spec)
+    try:
+        widen(table, spec)
+    except CommitFailedException:  # somebody else was faster
         table.refresh()
     return table
 
@@ -204,13 +220,10 @@ def _complete(table: Table, spec: TableSpec) -> Table:
     wait=wait_random_exponential(multiplier=0.05, max=2),
     reraise=True,
 )
-def ensure(catalog: Catalog, spec: TableSpec) -> Table:
-    """Return the table, made first if the catalog has none; safe when several tasks do so at once.
-
-    One that was made before a column was declared gets it, empty in the rows that are there.
-    """
+def as_made(catalog: Catalog, spec: TableSpec) -> Table:
+    """Return the table with the columns that it was made with or given since; made first if the catalog has none."""
     if catalog.table_exists(spec.identifier):
-        return _complete(catalog.load_table(spec.identifier), spec)
+        return catalog.load_table(spec.identifier)
     with contextlib.suppress(NamespaceAlreadyExistsError):
         catalog.create_namespace(spec.identifier[:1])
     try:

@@ -156,3 +156,13 @@ def test_table_that_does_not_fit_is_refused(
     ensure(catalog, columns.table_of(flow(**before)))
     with pytest.raises(BadFlow, match=said):
         ensure(catalog, columns.table_of(flow(**after)))
+
+
+def test_table_that_does_not_fit_is_left_as_it_was(catalog: Catalog) -> None:
+    """A new column that would fit is not added on the way to a refusal."""
+    n, late = Column(from_="n", type="text", doc="x"), Column(from_="m", type="text", doc="x", optional=True)
+    spec = columns.table_of(flow(n=n))
+    ensure(catalog, spec)
+    with pytest.raises(BadFlow):
+        ensure(catalog, columns.table_of(flow(n=Column(from_="n", type="integer", doc="x"), m=late)))
+    assert "m" not in {field.name for field in catalog.load_table(spec.identifier).schema().fields}

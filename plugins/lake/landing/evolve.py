@@ -17,7 +17,7 @@ def ensure(catalog: Catalog, spec: TableSpec) -> Table:
             though the rows that are there have nothing for it.
         Conflict: another landing changed the table meanwhile; running again is safe.
     """
-    table = tables.ensure(catalog, spec)
+    table = tables.as_made(catalog, spec)
     there = {field.name: field for field in table.schema().fields}
     wanted = {field.name: field for field in spec.schema.fields}
     for name, field in there.items():
@@ -27,14 +27,11 @@ def ensure(catalog: Catalog, spec: TableSpec) -> Table:
             raise _misfit(spec, name, f"the table has {field.field_type}, the flow {wanted[name].field_type}")
         if wanted[name].required != field.required:
             raise _misfit(spec, name, "the table and the flow do not agree on whether it is optional")
-    new = [field for name, field in wanted.items() if name not in there]
-    for field in new:
-        if field.required:
-            raise _misfit(spec, field.name, "a new column must be optional: rows that have landed have nothing for it")
-    if new:
-        with committing(table), table.update_schema() as update:
-            for field in new:
-                update.add_column(field.name, field.field_type, field.doc)
+    for name, field in wanted.items():
+        if field.required and name not in there:
+            raise _misfit(spec, name, "a new column must be optional: rows that have landed have nothing for it")
+    with committing(table):
+        tables.widen(table, spec)
     return table
 
 
