@@ -3,9 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule, TriggerRule, dag, task
+from airflow.sdk import Param, TriggerRule, dag, task
 
 from desk.approval import Approval, answered_by
+from desk.retries import RETRIES
 
 DAYS_TO_ANSWER = 3
 ASK = "ask"
@@ -32,9 +33,6 @@ the way back waits behind it: reject that request first**, or go back at once, w
 | `Overtaken` | another scorecard was activated meanwhile | run it again: the difference is another one now |
 | `NotPublished` | the broker did not take it | nothing: the task tries again |
 """  # noqa: E501 - a table row is one line
-
-# Repeating cannot mend these; all else (broker or store away) is tried again.
-HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless", action=RetryAction.FAIL)])
 
 
 @dag(
@@ -85,13 +83,7 @@ HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless
             description="Why; stands beside the activation for ever.",
         ),
     },
-    default_args={
-        "retries": 3,
-        "retry_delay": timedelta(seconds=5),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=5),
-        "retry_policy": HOPELESS,
-    },
+    default_args=dict(RETRIES),
 )
 def activate_scorecard() -> None:
     """Compare, ask, activate or not, tell."""

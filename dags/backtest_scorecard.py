@@ -3,9 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
+from airflow.sdk import Param, dag, task
 
 from desk.operators import PublishBacktest
+from desk.retries import RETRIES
 
 DOC = """
 ### What would this scorecard have done?
@@ -28,9 +29,6 @@ Nothing is changed and no event is sent. Run `land_events` first.
 | `NothingLanded`, `NoOrders` | there is no order in these days | run `land_events`, or choose other days |
 | `BadDays` | the days of the form make no sense | trigger again with other days |
 """  # noqa: E501 - a table row is one line
-
-# Repeating cannot mend these; all else (store away) is tried again.
-HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless", action=RetryAction.FAIL)])
 
 
 def _day(title: str, default: str) -> Param:
@@ -76,14 +74,7 @@ def _day(title: str, default: str) -> Param:
             "unknown before.",
         ),
     },
-    default_args={
-        "retries": 3,
-        "retry_delay": timedelta(seconds=5),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=5),
-        "retry_policy": HOPELESS,
-        "execution_timeout": timedelta(hours=1),
-    },
+    default_args={**RETRIES, "execution_timeout": timedelta(hours=1)},
 )
 def backtest_scorecard() -> None:
     """Judge again, report."""

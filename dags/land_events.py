@@ -3,8 +3,9 @@
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule, dag, task
+from airflow.sdk import Asset, dag, task
 
+from desk.retries import RETRIES
 from order_fraud.topics import ARCHIVED, CUSTOMER_EVENTS
 
 DOC = """
@@ -27,9 +28,6 @@ Start it by hand, or `POST /api/v2/dags/land_events/dagRuns`. Each task returns 
 | `TopicUnusable` | broker or topic is not there | start the stack (`make up`) |
 """
 
-# Repeating cannot mend these; all else (broker away, store away, conflict) is tried again.
-HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless", action=RetryAction.FAIL)])
-
 
 @dag(
     schedule=None,
@@ -37,14 +35,7 @@ HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless
     max_active_runs=1,
     tags=["landing", "kafka"],
     doc_md=DOC,
-    default_args={
-        "retries": 3,
-        "retry_delay": timedelta(seconds=5),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=5),
-        "retry_policy": HOPELESS,
-        "execution_timeout": timedelta(hours=1),
-    },
+    default_args={**RETRIES, "execution_timeout": timedelta(hours=1)},
 )
 def land_events() -> None:
     """Mark the ends, then one task per archived topic, side by side; then the labels."""

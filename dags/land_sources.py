@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from airflow.sdk import DAG, Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, task
+from airflow.sdk import DAG, Asset, Param, task
+
+from desk.retries import RETRIES
 
 FLOWS = Path(__file__).parent / "flows"
 
@@ -31,9 +33,6 @@ Start it by hand, or `POST /api/v2/dags/{dag_id}/dagRuns`. Each task returns the
 | `SourceRefused` | the source says that the request is wrong, an unknown field for example | mend the flow file |
 | `BadFlow` | a flow file cannot be used | the message names file and field |
 """
-
-# Repeating cannot mend these; all else (source away, throttled, conflict) is tried again.
-HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless", action=RetryAction.FAIL)])
 
 
 EVERYTHING = Param(
@@ -77,14 +76,7 @@ def landing(
         tags=["landing", "sources"],
         doc_md=DOC.format(title=title, what=what, dag_id=dag_id),
         params={"everything": EVERYTHING},
-        default_args={
-            "retries": 3,
-            "retry_delay": timedelta(seconds=5),
-            "retry_exponential_backoff": 2.0,
-            "max_retry_delay": timedelta(minutes=5),
-            "retry_policy": HOPELESS,
-            "execution_timeout": timedelta(hours=1),
-        },
+        default_args={**RETRIES, "execution_timeout": timedelta(hours=1)},
     ) as made:
         for name, flow in flows.items():
             table = flow.get("table")

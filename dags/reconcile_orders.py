@@ -4,9 +4,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
+from airflow.sdk import Param, dag, task
 
 from desk.operators import PublishReport
+from desk.retries import RETRIES
 
 FLOWS = Path(__file__).parent / "flows"
 
@@ -31,9 +32,6 @@ nothing at all and says what it would. A crash and a retry at any point neither 
 | `NoSuchRun`, `SnapshotGone` | the run to repeat is not known, or the lake no longer has what it read | name another run |
 | `NotEmitted` | the broker did not take the events | nothing: the task tries again |
 """  # noqa: E501 - a table row is one line
-
-# Repeating cannot mend these; all else (broker or store away, conflict) is tried again.
-HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless", action=RetryAction.FAIL)])
 
 
 def _day(title: str, default: str) -> Param:
@@ -77,14 +75,7 @@ def _wait(default: int, title: str, what: str) -> Param:
             "instead of those above. Always a dry run.",
         ),
     },
-    default_args={
-        "retries": 3,
-        "retry_delay": timedelta(seconds=5),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=5),
-        "retry_policy": HOPELESS,
-        "execution_timeout": timedelta(hours=1),
-    },
+    default_args={**RETRIES, "execution_timeout": timedelta(hours=1)},
 )
 def reconcile_orders() -> None:
     """Gate, reconcile, correct, report."""

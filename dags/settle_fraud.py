@@ -4,7 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule, TriggerRule, dag, task, task_group
+from airflow.sdk import Param, TriggerRule, dag, task, task_group
+
+from desk.retries import RETRIES
 
 DAYS_TO_ANSWER = 3
 
@@ -38,9 +40,6 @@ first.
 | `StillOpen`, `NotEmitted` | a system gave no answer | nothing: the task tries again |
 | `Unfinished` | an earlier task gave up | look at that one; run this DAG again, it goes on |
 """  # noqa: E501 - a table row is one line
-
-# Repeating cannot mend these; all else (a system away or throttling, a conflict) is tried again.
-HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless", action=RetryAction.FAIL)])
 
 
 @dag(
@@ -80,14 +79,7 @@ HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless
             description="Show the orders to a person and wait for a yes.",
         ),
     },
-    default_args={
-        "retries": 5,
-        "retry_delay": timedelta(seconds=5),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=5),
-        "retry_policy": HOPELESS,
-        "execution_timeout": timedelta(minutes=20),
-    },
+    default_args={**RETRIES, "retries": 5, "execution_timeout": timedelta(minutes=20)},
 )
 def settle_fraud() -> None:
     """Choose, perhaps ask, carry out step by step, undo, sum up."""

@@ -3,9 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
+from airflow.sdk import Param, dag, task
 
 from desk.operators import PublishTraining
+from desk.retries import RETRIES
 
 DOC = """
 ### What do the chargebacks teach?
@@ -27,9 +28,6 @@ Trying it again with the same orders gives the same version and publishes nothin
 | `PolicyRefused` | a bin's code means another signal in a published version | publish no versions by hand with codes of learned ones |
 | `NotPublished` | the broker did not take it | nothing: the task tries again |
 """  # noqa: E501 - a table row is one line
-
-# Repeating cannot mend these; all else (broker or store away) is tried again.
-HOPELESS = ExceptionRetryPolicy(rules=[RetryRule(exception="lake.errors.Hopeless", action=RetryAction.FAIL)])
 
 
 def _day(title: str, default: str) -> Param:
@@ -93,14 +91,7 @@ def _day(title: str, default: str) -> Param:
             "orders are not learned from.",
         ),
     },
-    default_args={
-        "retries": 3,
-        "retry_delay": timedelta(seconds=5),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=5),
-        "retry_policy": HOPELESS,
-        "execution_timeout": timedelta(hours=1),
-    },
+    default_args={**RETRIES, "execution_timeout": timedelta(hours=1)},
 )
 def train_scorecard() -> None:
     """Learn, report, put on trial."""
