@@ -23,9 +23,11 @@ ARGUMENTS=("$@") SUMMARY=() FAILED=0
 mapfile -t streams < <(existing tests/unit tests/streams tests/stack)
 mapfile -t airflow < <(existing tests/dags tests/lake)
 
-# Two files at a time, each process with a broker of its own: most of these tests wait for a session or a lease to run out.
-[ ${#streams[@]} -gt 0 ] && run "stream side (.venv/streams)" .venv/streams/bin/python -n 2 --dist loadfile "${streams[@]}"
-[ ${#airflow[@]} -gt 0 ] && AIRFLOW_HOME="$PWD/build/airflow-tests" run "Airflow side (.venv/airflow)" .venv/airflow/bin/python "${airflow[@]}"
+# Two files at a time, each process with a broker of its own: most of these tests wait, for a session to run out or for another
+# process to start. In the order of tests/conftest.py: files with long tests first.
+side_by_side=(-n 2 --dist loadfile --no-loadscope-reorder)
+[ ${#streams[@]} -gt 0 ] && run "stream side (.venv/streams)" .venv/streams/bin/python "${side_by_side[@]}" "${streams[@]}"
+[ ${#airflow[@]} -gt 0 ] && AIRFLOW_HOME="$PWD/build/airflow-tests" run "Airflow side (.venv/airflow)" .venv/airflow/bin/python "${side_by_side[@]}" "${airflow[@]}"
 
 printf '\n\033[1mmake test\033[0m\n'
 printf '  %s\n' "${SUMMARY[@]}"

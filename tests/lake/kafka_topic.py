@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 from order_fraud import topics
 from order_fraud.events import NewOrder, Order, encode
@@ -45,6 +45,12 @@ class Tape:
         """Create the topic."""
         made = self.admin.create_topics([NewTopic(self.topic.name, self.topic.partitions, 1, config=self.config)])
         made[self.topic.name].result(30)
+
+    def set(self, name: str, value: str) -> None:
+        """Change a setting of the topic."""
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ConfigResource.Type.TOPIC, self.topic.name, incremental_configs=[entry])
+        self.admin.incremental_alter_configs([resource])[resource].result(30)
 
     def remove(self) -> None:
         """Delete it, and wait until the broker has forgotten it."""

@@ -54,6 +54,7 @@ def play(world: World, bootstrap: str) -> None:
     assert producer.flush(60) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_active_version_is_reproduced_and_a_candidate_is_judged(
     airflow: Airflow, stack: dict[str, str], monkeypatch: pytest.MonkeyPatch

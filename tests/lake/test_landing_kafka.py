@@ -159,8 +159,9 @@ def test_ips_on_the_lists_of_a_scorecard_are_masked(lake: Catalog, stack: dict[s
 
 def test_compaction_leaves_gaps_and_the_landing_goes_on(lake: Catalog, stack: dict[str, str]) -> None:
     """The broker really compacts: activations that were replaced vanish, before and behind what has landed."""
-    quick = {"segment.ms": "100", "min.cleanable.dirty.ratio": "0.01", "max.compaction.lag.ms": "100"}
-    tape = Tape(stack["COUNTERSIGN_KAFKA"], topics.FRAUD_POLICIES, {**topics.FRAUD_POLICIES.config, **quick})
+    quick = {"segment.ms": "100", "min.cleanable.dirty.ratio": "0.01"}
+    kept = {"min.compaction.lag.ms": "3600000"}  # until all three have landed
+    tape = Tape(stack["COUNTERSIGN_KAFKA"], topics.FRAUD_POLICIES, {**topics.FRAUD_POLICIES.config, **quick, **kept})
 
     def say(first: int, count: int) -> None:
         for number in range(first, first + count):
@@ -171,6 +172,8 @@ def test_compaction_leaves_gaps_and_the_landing_goes_on(lake: Catalog, stack: di
 
     say(0, 3)
     assert land(lake, tape).rows == 3
+    tape.set("min.compaction.lag.ms", "0")
+    tape.set("max.compaction.lag.ms", "100")
     say(3, 3)
     deadline = monotonic() + 120
     while tape.readable(0) > 2 and monotonic() < deadline:

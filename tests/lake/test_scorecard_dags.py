@@ -105,6 +105,7 @@ def seeded() -> World:
     return World().stream([*sorted([*incoming, *word], key=lambda event: event.time), refused])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_scorecard_is_learned_tried_rejected_forgotten_and_approved(
     airflow: Asked, own_stack: dict[str, str]

@@ -236,6 +236,7 @@ def whole(number: int) -> list[tuple[str, str | None, str | None]]:
     return sorted((word, step, f"settle/{number}-1/{step}") for step in STEPS for word in ("begun", "done"))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_after_the_call_at_every_step_the_end_is_the_same_and_no_money_goes_back_twice(world: World) -> None:
     world.feed(
