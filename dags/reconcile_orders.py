@@ -16,7 +16,7 @@ DOC = """
 
 | task | what it does |
 |---|---|
-| `check_sources` | stops the run if a landed source is below its quality threshold; says which and why |
+| `check_sources` | writes the page on data quality, and stops the run if a landed source is below its threshold; says which and why |
 | `reconcile` | judges every order **again**, from the archived events and with the stream's own code, and compares byte for byte; then matches shop, stream, verdicts, deliveries and payments order by order |
 | `correct` | raises each finding once on `reconciliation.findings`, with the correction it asks for, in one transaction, and keeps it in the table `reconciliation.findings` |
 | `publish_report` | writes the report: tab **Report** of this run, the same button among the *Details* of this task, and *Reports* in the menu |

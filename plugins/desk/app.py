@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lake.report.names import REPORTING, safe_run_id
-from lake.report.store import HTML, TYPES, NoSuchReport, ReportStore
+from lake.report.store import HTML, QUALITY, TYPES, NoSuchReport, ReportStore
 from lake.settings import BadSetting, from_environment
 
 HEADERS = {
@@ -66,8 +66,12 @@ def _router(open_store: Callable[[str], ReportStore]) -> APIRouter:
     def of_run(run_id: str = "", dag_id: str = "") -> Response:
         """The report of a run by Airflow's own id of it; what the tab on a run's page shows."""
         name = safe_run_id(run_id) if run_id else ""
-        if name and dag_id in REPORTING and open_store(dag_id).has(name):
-            return RedirectResponse(f"runs/{dag_id}/{name}/{HTML}", headers=HEADERS)
+        if name and dag_id in REPORTING:
+            reports = open_store(dag_id)
+            # A run that the quality gate stopped has no report, but says why.
+            for document in (HTML, QUALITY):
+                if reports.has(name, document):
+                    return RedirectResponse(f"runs/{dag_id}/{name}/{document}", headers=HEADERS)
         page = pages.get_template("none.html.j2").render(dag_id=dag_id, run_id=run_id, reporting=REPORTING)
         return HTMLResponse(page, headers=HEADERS)
 

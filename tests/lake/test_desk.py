@@ -120,8 +120,8 @@ class Shelf:
             if name == "report.html"
         ]
 
-    def has(self, run: str) -> bool:
-        return (run, "report.html") in self.documents
+    def has(self, run: str, name: str = "report.html") -> bool:
+        return (run, name) in self.documents
 
     def get(self, run: str, name: str) -> bytes:
         from lake.report.store import NoSuchReport
@@ -199,6 +199,10 @@ def test_tab_of_a_run_leads_to_its_report(client: Any, shelf: Shelf) -> None:
     there = client.get("/of", params={"dag_id": "reconcile_orders", "run_id": run_id})
     assert there.headers["location"] == f"runs/reconcile_orders/{safe_run_id(run_id)}/report.html"
     assert client.get(f"/{there.headers['location']}").text == "two"
+    shelf.documents["stopped", "quality.html"] = b"why"
+    there = client.get("/of", params={"dag_id": "reconcile_orders", "run_id": "stopped"})
+    assert there.headers["location"] == "runs/reconcile_orders/stopped/quality.html"
+    assert client.get(f"/{there.headers['location']}").text == "why"
     assert "has not published its report" in client.get("/of?dag_id=reconcile_orders&run_id=other").text
     assert "this is a run of <code>&lt;b&gt;</code>" in client.get("/of", params={"dag_id": "<b>", "run_id": "x"}).text
 

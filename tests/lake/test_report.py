@@ -80,6 +80,8 @@ def check(page: str) -> str:
     assert {reference for reference in reader.references if not reference.startswith("#")} <= {
         "report.json",
         "changes.csv",
+        "quality.html",
+        "report.html",
     }
     return " ".join(" ".join(reader.text).split())
 

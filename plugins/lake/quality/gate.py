@@ -4,6 +4,7 @@ The checks themselves run when rows land (:mod:`lake.quality.expectations`); her
 days asked for, from the tables and their quarantines.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -63,7 +64,19 @@ class SourceBelowThreshold(Hopeless):
 
 
 def gate(catalog: Catalog, flows: Path, from_day: date | None = None, to_day: date | None = None) -> list[GateResult]:
-    """Return the result of every object that a reconciliation reads, if all of them pass.
+    """Return the result of every object that a reconciliation reads, if all of them pass; see :func:`judge`.
+
+    Raises:
+        SourceBelowThreshold: an object fails; the message names all that do, where to look and what to do.
+        BadFlow: as :func:`judge`.
+    """
+    results = judge(catalog, flows, from_day, to_day)
+    require(results)
+    return results
+
+
+def judge(catalog: Catalog, flows: Path, from_day: date | None = None, to_day: date | None = None) -> list[GateResult]:
+    """Return the result of every object that a reconciliation reads, whether it passes or not.
 
     What other flows land stops nobody: no finding is made from it.
 
@@ -73,16 +86,41 @@ def gate(catalog: Catalog, flows: Path, from_day: date | None = None, to_day: da
         from_day, to_day: first and last business day (UTC) to judge, both included; None is open.
 
     Raises:
-        SourceBelowThreshold: an object fails; the message names all that do, where to look and what to do.
+        SourceBelowThreshold: an object was never landed.
         BadFlow: a flow file cannot be used, or no flow lands what the reconciliation reads.
     """
     found = load_all(flows)
     if missing := [name for name in tables.RECONCILED if name not in found]:
         raise BadFlow(f"{flows}: no flow lands in {' or '.join(missing)}, which the reconciliation reads")
-    days = _days(from_day, to_day)
+    days = days_between(from_day, to_day)
     results = [_judge(catalog, tables.records(topic), "", _threshold(topic), days) for topic in ARCHIVED]
     for flow in (found[name] for name in tables.RECONCILED):
         results.append(_judge(catalog, table_of(flow), flow.row_id, flow.threshold, days))
+    return results
+
+
+def judge_others(
+    catalog: Catalog, flows: Path, from_day: date | None = None, to_day: date | None = None
+) -> list[GateResult]:
+    """Return the result of every other object that has landed by a flow: for the page, since it stops nobody.
+
+    Raises:
+        BadFlow: a flow file cannot be used.
+    """
+    days, results = days_between(from_day, to_day), []
+    for name, flow in sorted(load_all(flows).items()):
+        spec = table_of(flow)
+        if name not in tables.RECONCILED and _has_landed(catalog, spec):
+            results.append(_judge(catalog, spec, flow.row_id, flow.threshold, days))
+    return results
+
+
+def require(results: Iterable[GateResult]) -> None:
+    """Check that all of them pass.
+
+    Raises:
+        SourceBelowThreshold: one does not; the message names all, where to look and what to do.
+    """
     failed = [result for result in results if not result.passed]
     if failed:
         hints = "; ".join(f"see quarantine.{result.object.partition('.')[2]}" for result in failed)
@@ -91,7 +129,6 @@ def gate(catalog: Catalog, flows: Path, from_day: date | None = None, to_day: da
             f"the flow, "
             "land it again (land_sources with `everything`), then clear this task"
         )
-    return results
 
 
 def _threshold(topic: Topic) -> float:
@@ -113,15 +150,18 @@ def _judge(catalog: Catalog, spec: TableSpec, row_id: str, threshold: float, day
     )
 
 
-def _landed(catalog: Catalog, spec: TableSpec) -> Table:
+def _has_landed(catalog: Catalog, spec: TableSpec) -> bool:
     try:
-        table = catalog.load_table(spec.identifier)
+        return catalog.load_table(spec.identifier).current_snapshot() is not None
     except NoSuchTableError:
-        table = None
-    if table is None or table.current_snapshot() is None:
+        return False
+
+
+def _landed(catalog: Catalog, spec: TableSpec) -> Table:
+    if not _has_landed(catalog, spec):
         dag = "land_events" if spec.identifier[0] == "kafka" else "land_sources"
         raise SourceBelowThreshold(f"{spec.name} was never landed: run the DAG {dag} first, then clear this task")
-    return table
+    return catalog.load_table(spec.identifier)
 
 
 def _set_aside(catalog: Catalog, spec: TableSpec, days: BooleanExpression | None) -> set[str]:
@@ -130,12 +170,17 @@ def _set_aside(catalog: Catalog, spec: TableSpec, days: BooleanExpression | None
         table = catalog.load_table(tables.quarantine(spec).identifier)
     except NoSuchTableError:
         return set()
-    rows = AlwaysTrue() if days is None else Or(days, IsNull("day"))
-    found = table.scan(row_filter=rows, selected_fields=("quarantine_id", "row_id")).to_arrow().to_pylist()
+    found = table.scan(row_filter=or_unknown(days), selected_fields=("quarantine_id", "row_id")).to_arrow().to_pylist()
     return {row["row_id"] or row["quarantine_id"] for row in found}
 
 
-def _days(from_day: date | None, to_day: date | None) -> BooleanExpression:
+def or_unknown(days: BooleanExpression | None) -> BooleanExpression:
+    """Return what selects rows of a quarantine: of these days, and those whose day is unknown; None is all."""
+    return AlwaysTrue() if days is None else Or(days, IsNull("day"))
+
+
+def days_between(from_day: date | None, to_day: date | None) -> BooleanExpression:
+    """Return what selects rows of these business days, both included; None is open."""
     first = AlwaysTrue() if from_day is None else GreaterThanOrEqual("day", from_day)
     last = AlwaysTrue() if to_day is None else LessThanOrEqual("day", to_day)
     return And(first, last)

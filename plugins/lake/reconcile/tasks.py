@@ -17,11 +17,24 @@ log = logging.getLogger(__name__)
 
 
 def check_sources(flows: Path) -> dict[str, str]:
-    """Let the quality gate judge what has landed, and return its words by object."""
-    from lake.quality.gate import gate
+    """Judge what has landed, write the page on its quality, and return the words on each object.
+
+    The page is written before the run may stop, since that is when it is wanted most.
+    """
+    from lake.quality import gate, page, profile
+    from lake.report.store import QUALITY, ReportStore
 
     first, last = _days()
-    return {result.object: str(result) for result in gate(open_catalog(), flows, first, last)}
+    settings = from_environment()
+    catalog = open_catalog(settings)
+    needed = gate.judge(catalog, flows, first, last)
+    shown = profile.profiles(catalog, flows, [*needed, *gate.judge_others(catalog, flows, first, last)], first, last)
+    run_id = str(get_current_context()["run_id"])
+    text = page.render(shown, run_id, first, last, [result.object for result in needed])
+    address = ReportStore(settings, RECONCILE).put(safe_run_id(run_id), QUALITY, text.encode())
+    log.info("data quality: %s", address)
+    gate.require(needed)
+    return {result.object: str(result) for result in needed}
 
 
 def reconcile() -> dict[str, Any]:

@@ -12,8 +12,9 @@ from botocore.exceptions import ClientError
 from lake.report.names import REPORTING, SAFE
 from lake.settings import Settings
 
-HTML, JSON, CSV, OUTCOME = "report.html", "report.json", "changes.csv", "outcome.json"
-TYPES = {HTML: "text/html; charset=utf-8", JSON: "application/json", CSV: "text/csv; charset=utf-8"}
+HTML, JSON, CSV, QUALITY, OUTCOME = "report.html", "report.json", "changes.csv", "quality.html", "outcome.json"
+PAGE = "text/html; charset=utf-8"
+TYPES = {HTML: PAGE, JSON: "application/json", CSV: "text/csv; charset=utf-8", QUALITY: PAGE}
 """The documents that people and programs read; ``OUTCOME`` is for the tasks of the run alone."""
 
 
@@ -76,10 +77,10 @@ class ReportStore:
             raise
         return body
 
-    def has(self, run: str) -> bool:
-        """Whether a run has published its page."""
+    def has(self, run: str, name: str = HTML) -> bool:
+        """Whether a run has published its page, or another document."""
         try:
-            self._s3.head_object(Bucket=self.bucket, Key=_key(self.dag, run, HTML))
+            self._s3.head_object(Bucket=self.bucket, Key=_key(self.dag, run, name))
         except NoSuchReport:
             return False
         except ClientError as error:
