@@ -131,6 +131,8 @@ def test_verdict_that_does_not_come_out_breaks_the_seal() -> None:
     assert "1 order did not come out as the stream wrote them" in text
     assert 'class="seal broken"' in page
     assert "score is 999, re-derived" in text
+    assert "of 4 days every verdict came out again" in page
+    assert "On 3 of 4" in page
 
 
 def test_huge_run_lists_the_first_and_points_to_the_document() -> None:
@@ -152,10 +154,15 @@ def test_same_run_gives_the_same_page(faulty: World) -> None:
 
 
 def test_pictures_say_in_words_what_they_show(faulty: World) -> None:
-    page = render(outcome_of(faulty, "r"), NOTHING)
+    outcome = outcome_of(faulty, "r")
+    page = render(outcome, NOTHING)
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', page)
-    assert len(labels) == 5
-    assert "payment-missing 3" in " ".join(labels)
+    assert len(labels) == 7
+    said = " ".join(labels)
+    assert "payment-missing 3" in said
+    paid = sum(one.finding.amount for one in outcome.differences if one.finding.kind == "payment-missing")
+    assert f"payment-missing {money(paid, 'USD')}" in said
+    assert "every verdict came out again; the lowest share is 100.00%" in said
     assert "var(--ok)" in page
     assert not re.search(r"#0[1-6]0[1-6]0[1-6]", page)
 

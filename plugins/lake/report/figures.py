@@ -1,14 +1,15 @@
 """The pictures of a reconciliation's report."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from lake.reconcile.findings import money
 from lake.reconcile.outcome import Day, Hit, Step
 from lake.report.drawing import BAD, INK, OK, SOFT, STYLE, WARN, bare, canvas, svg
 
@@ -19,6 +20,7 @@ MANY_DAYS = 62
 MAX_DAYS = 750
 """From so many days on, they are added up by week."""
 MAX_REASONS = 14
+_NUMBER = "{:,}".format
 
 
 def funnel(steps: Sequence[Step]) -> str:
@@ -52,6 +54,49 @@ def findings(counts: dict[str, int]) -> str:
         return svg(figure, "findings", "Findings by kind: " + _listed(counts.items()))
 
 
+def stakes(amounts: dict[str, int], currency: str) -> str:
+    """Return the money at stake by kind of finding, in one currency: others have pictures of their own."""
+    rows = sorted(amounts.items(), key=lambda item: (-item[1], item[0]))
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(0.36 * len(rows) + 0.3)
+        _bars(axes, [(name, amount, 0) for name, amount in rows], WARN, lambda amount: money(amount, currency))
+        told = ", ".join(f"{name} {money(amount, currency)}" for name, amount in rows)
+        return svg(figure, f"stakes-{currency}", f"Money at stake by kind, in {currency}: {told}")
+
+
+def parity(days_: Sequence[Day], differing: Mapping[date, int]) -> str:
+    """Return the share of verdicts per business day that came out again as the stream wrote them."""
+    judged = [(one.day, one.cleared + one.possible_fraud) for one in days_]
+    shares = [1 - min(differing.get(day, 0), number) / number for day, number in judged if number]
+    x = [day for day, number in judged if number]
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(1.5)
+        axes.plot(x, shares, color=OK, linewidth=1.6, marker="o", markersize=3.2 if len(x) <= MANY_DAYS else 1.6)
+        broken = [(day, share) for day, share in zip(x, shares, strict=True) if share < 1]
+        axes.plot([day for day, _ in broken], [share for _, share in broken], "o", color=BAD, markersize=5)
+        lowest = min(shares, default=1.0)
+        axes.set_ylim(min(lowest, 0.99) - 0.004, 1.001 if lowest > 0.9 else 1.02)
+        _dates(axes, x)
+        axes.grid(visible=False, axis="x")
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.yaxis.set_major_locator(MaxNLocator(3))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1 if lowest > 0.9 else 0))
+        words = (
+            f"On {len(x) - len(broken)} of {len(x)} days every verdict came out again; the lowest share is {lowest:.2%}"
+        )
+        return svg(figure, "parity", words)
+
+
+def _dates(axes: Axes, x: Sequence[date]) -> None:
+    if len(x) <= FEW_DAYS:
+        axes.set_xticks(x, [f"{day.day} {day:%b %Y}" for day in x])
+    else:
+        locator = AutoDateLocator(minticks=4, maxticks=10)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
 def days(days_: Sequence[Day]) -> str:
     """Return the verdicts per business day, possible fraud on top."""
     step = "day" if len(days_) <= MAX_DAYS else "week"
@@ -72,12 +117,7 @@ def days(days_: Sequence[Day]) -> str:
             axes.bar(x, held, width, bottom=cleared, color=WARN, label="possible fraud")
             if len(days_) == 1:
                 axes.set_xlim(x[0] - timedelta(days=1), x[0] + timedelta(days=1))
-        if len(days_) <= FEW_DAYS:
-            axes.set_xticks(x, [f"{day.day} {day:%b %Y}" for day in x])
-        else:
-            locator = AutoDateLocator(minticks=4, maxticks=10)
-            axes.xaxis.set_major_locator(locator)
-            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        _dates(axes, x)
         _vertical(axes, f"orders a {step}")
         words = f"Verdicts per {step} in {len(days_)} {step}s, at most {max(total, default=0):,} a {step}"
         return svg(figure, "days", words)
@@ -127,7 +167,7 @@ def reasons(hits: Sequence[Hit]) -> str:
         return svg(figure, "reasons", "Reasons that fired: " + _listed((hit.code, hit.orders) for hit in shown))
 
 
-def _bars(axes: Axes, rows: Sequence[tuple[str, int, int]], colour: str) -> None:
+def _bars(axes: Axes, rows: Sequence[tuple[str, int, int]], colour: str, label: Callable[[int], str] = _NUMBER) -> None:
     """Draw horizontal bars (name, number, part of it that was held)."""
     most = max([number for _, number, _ in rows] + [1])
     places = range(len(rows))
@@ -137,10 +177,10 @@ def _bars(axes: Axes, rows: Sequence[tuple[str, int, int]], colour: str) -> None
         axes.barh(places, held, height=0.64, color=WARN, label="of these held")
         axes.legend(loc="lower right")
     for place, (_, number, _) in enumerate(rows):
-        axes.text(number + most * 0.012, place, f"{number:,}", va="center")
+        axes.text(number + most * 0.012, place, label(number), va="center")
     axes.set_yticks(places, [name for name, _, _ in rows])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
-    axes.set_xlim(0, most * 1.1)
+    axes.set_xlim(0, most * (1.1 if label is _NUMBER else 1.25))
     axes.xaxis.set_visible(False)
     axes.grid(visible=False)
     axes.invert_yaxis()

@@ -1,6 +1,8 @@
 """The page of one reconciliation: a single HTML file that loads nothing, scripts nothing, and prints well."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +17,10 @@ from lake.report import figures, words
 
 LISTED = 50
 """Findings of one kind that the page lists; the JSON beside it has all of them."""
+
+
+DRAWN = 3
+"""Currencies whose money at stake is drawn; the table above has the sums of all."""
 
 
 class Section(NamedTuple):
@@ -72,6 +78,24 @@ def sums(differences: Sequence[Difference]) -> Mapping[str, int]:
     return dict(sorted(totals.items(), key=lambda item: (-item[1], item[0])))
 
 
+def _stakes(differences: Sequence[Difference]) -> list[tuple[str, dict[str, int]]]:
+    """Money at stake by kind, for the currencies in which most of it is at stake."""
+    by_currency: dict[str, dict[str, int]] = {}
+    for currency in list(sums(differences))[:DRAWN]:
+        of_it = [one for one in differences if one.finding.currency == currency]
+        kinds = {one.finding.kind: 0 for one in of_it if one.finding.amount}
+        for one in of_it:
+            if one.finding.amount:
+                kinds[one.finding.kind] += one.finding.amount
+        by_currency[currency] = {str(kind): amount for kind, amount in kinds.items()}
+    return list(by_currency.items())
+
+
+def _differing(outcome: Outcome) -> Mapping[date, int]:
+    """Orders by day whose verdict the same inputs do not give again."""
+    return Counter(one.time.date() for one in outcome.differences if one.finding.kind == "verdict-not-reproducible")
+
+
 def _signed(outcome: Outcome) -> bool:
     """Whether every verdict came out again and nothing but what came in led to one."""
     return outcome.parity.verdicts == outcome.parity.verdicts_equal and outcome.not_reproducible == 0
@@ -116,7 +140,9 @@ def _pictures(outcome: Outcome) -> dict[str, Markup]:
         "funnel": figures.funnel(summary.funnel) if summary.funnel and summary.funnel[0].orders else "",
         "findings": figures.findings(outcome.counts) if outcome.differences else "",
         "days": figures.days(summary.days) if summary.days else "",
+        "parity": figures.parity(summary.days, _differing(outcome)) if summary.days else "",
         "scores": figures.scores(summary.scores, _thresholds(outcome)) if summary.scores else "",
         "reasons": figures.reasons(summary.reasons) if summary.reasons else "",
+        "stakes": "".join(figures.stakes(by_kind, currency) for currency, by_kind in _stakes(outcome.differences)),
     }
     return {name: Markup(picture) for name, picture in drawn.items()}  # noqa: S704 - see the docstring
