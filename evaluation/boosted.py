@@ -16,7 +16,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from evaluation.stream import Judged
-from lake.learn.card import FACTOR
+from lake.learn.card import Capacity, unit
 from lake.learn.samples import Bools, Floats
 from order_fraud.signals import NAMES
 from producers.book import Row
@@ -55,15 +55,20 @@ class Trees:
         # more time waiting for each other than working.
         with parallel_config(backend="threading"), threadpool_limits(1):
             self._trees.fit(columns[:, self._kept], fraud)
+        self._unit = unit(self._suspicion(columns), fraud, Capacity().review)
 
     def points(self, columns: Floats) -> Floats:
-        """Return scores in a scorecard's points: log odds above those of the share of fraud that was learned from.
+        """Return scores in a scorecard's points: the line above which 1 % of the honest orders lay is at as many.
 
         So the scores of trees fitted at different times can be put in one row, as those of scorecards can.
         """
+        return self._unit * self._suspicion(columns)
+
+    def _suspicion(self, columns: Floats) -> Floats:
+        """Return log odds above those of the share of fraud that was learned from."""
         with threadpool_limits(1):
             chance = np.clip(self._trees.predict_proba(columns[:, self._kept])[:, 1], 1e-9, 1 - 1e-9)
-        return np.asarray(FACTOR * (np.log(chance / (1 - chance)) - np.log(self._share / (1 - self._share))))
+        return np.asarray(np.log(chance / (1 - chance)) - np.log(self._share / (1 - self._share)))
 
 
 def _raw(row: Row) -> list[float]:

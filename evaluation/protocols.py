@@ -21,17 +21,18 @@ from evaluation import boosted
 from evaluation.stream import Judged, Relay, Run
 from lake.learn.card import Capacity, scorecard
 from lake.learn.fit import TooFewLabels, fit
+from lake.learn.prior import BY_HAND
 from lake.learn.samples import Bools, Floats, Samples, samples
 from order_fraud.judge import Judge, Panel
 from order_fraud.scorecard import Scorecard
 from producers.book import Book, Sale
-from scorecards import HAND_SET as BY_HAND
+from scorecards import HAND_SET as CARD_BY_HAND
 
 HAND_SET, LEARNED, RAW, SIGNALS = "hand_set", "learned", "boosted_raw", "boosted_signals"
 MODELS = (HAND_SET, LEARNED, RAW, SIGNALS)
 SPLIT = 0.8
 ALL_KNOWN = datetime.max.replace(tzinfo=UTC)
-_BY_HAND = Judge(BY_HAND)
+_BY_HAND = Judge(CARD_BY_HAND)
 
 Progress = Callable[[int], None]
 """Called with how many orders more were judged."""
@@ -89,7 +90,7 @@ class Learners:
         known = Orders.known(self._orders, moment)
         orders = Samples(known.samples, known.fraud)
         try:
-            model = fit(orders)
+            model = fit(orders, BY_HAND)
         except TooFewLabels:
             return
         self.card = scorecard(model, orders, version, "make evaluate", "learned from labels", None, Capacity())

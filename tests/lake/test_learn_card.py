@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lake.learn.candidates import CANDIDATES, DOWN, UP
-from lake.learn.card import FACTOR, Capacity, bin_code, score, scorecard
-from lake.learn.fit import Cut, Model, fit
+from lake.learn.card import HELD, Capacity, bin_code, score, scorecard, unit
+from lake.learn.fit import Cut, Model, fit, suspicion
 from lake.learn.metrics import threshold_at
 from lake.learn.samples import NAMES, Samples
 from lake.learn.sentences import sentence, span
@@ -72,15 +72,29 @@ def test_the_kernel_judges_as_the_learner_scores() -> None:
         assert judge(order, 0).score == expected
 
 
-def test_points_are_the_weights_on_the_scale_of_twenty_to_double() -> None:
-    model = Model(-3.0, {Cut("device.customers", True, 2): 1.0, Cut("device.customers", True, 4): 0.5}, 1_000, 100)
+def test_points_are_the_weights_on_a_scale_on_which_orders_are_held_from_fifty() -> None:
+    model = Model(-3.0, {Cut("device.customers", True, 2): 2.0, Cut("device.customers", True, 4): 1.0}, 1_000, 100)
     orders = draw(8, 2_000, -2.0, TRUE)
+    orders.signals[:, NAMES.index("device.customers")] = np.where(orders.fraud, 4, 2)
     (line,) = scorecard(model, orders, "v", "ann", "a test", None, Capacity()).lines
     assert [(one.code, one.low, one.high, one.points) for one in line.bins] == [
-        ("device.customers.from-2-to-4", 2, 4, round(FACTOR)),
-        ("device.customers.from-4", 4, None, round(1.5 * FACTOR)),
+        ("device.customers.from-2-to-4", 2, 4, round(HELD * 2 / 3)),
+        ("device.customers.from-4", 4, None, HELD),
     ]
-    assert round(FACTOR * np.log(2)) == 20
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_version_holds_orders_from_the_same_points_on(seed: int) -> None:
+    cards = [learned(draw(seed, 8_000, base, TRUE)) for base in (-4.0, -2.5, -1.0)]
+    assert all(abs(card.bands[0].at - HELD) <= 3 for card in cards), [card.bands[0].at for card in cards]
+
+
+def test_noise_does_not_look_like_many_points() -> None:
+    model = Model(-3.0, {Cut("customer.direct", True, 1): 0.02}, 1_000, 100)
+    orders = draw(8, 2_000, -2.0, {})
+    assert unit(suspicion(model, orders), orders.fraud, 0.5) == pytest.approx(HELD / np.log(2))
+    (line,) = scorecard(model, orders, "v", "ann", "a test", None, Capacity(0.5, 0.5)).lines
+    assert [one.points for one in line.bins] == [1]
 
 
 @pytest.mark.parametrize(("review", "block"), [(0.01, 0.001), (0.05, 0.01), (0.2, 0.2)])

@@ -6,7 +6,9 @@ import pytest
 from lake.learn import candidates
 from lake.learn.candidates import BOTH, CANDIDATES, DOWN, UP
 from lake.learn.fit import Cut, TooFewLabels, fit, log_odds
+from lake.learn.prior import BY_HAND, POINTS_TO_DOUBLE
 from lake.learn.samples import NAMES, Samples, samples
+from scorecards import HAND_SET
 from tests.lake.learn_world import COLUMN, draw
 
 AGE = Cut("customer.account_age_s", False, 300)
@@ -61,6 +63,33 @@ def test_the_same_orders_give_the_same_model() -> None:
 def test_a_bin_of_nothing_but_fraud_has_a_finite_weight() -> None:
     orders = draw(4, 5_000, -3.0, {AGE: 50.0})
     assert 3 < fit(orders).weights[AGE] < 15
+
+
+def test_few_labels_leave_what_was_believed_and_many_overrule_it() -> None:
+    believed = {AGE: 2.0, SHARED: 1.5}
+    few = fit(draw(7, 300, -2.0, {AGE: 4.0}), believed)
+    many = fit(draw(7, 40_000, -2.0, {AGE: 4.0}), believed)
+    assert few.weights[SHARED] > 0.4, "of no effect in truth, but 300 orders cannot say so"
+    assert many.weights.get(SHARED, 0) < 0.1
+    assert 2.0 < few.weights[AGE] < many.weights[AGE]
+    assert many.weights[AGE] == pytest.approx(4.0, abs=0.2)
+
+
+def test_of_what_was_never_seen_the_belief_stays() -> None:
+    orders = draw(8, 5_000, -2.0, {AGE: 2.0})
+    orders.signals[:, COLUMN[SHARED.signal]] = np.nan
+    assert fit(orders, {SHARED: 1.5}).weights[SHARED] == pytest.approx(1.5, abs=1e-4)
+
+
+def test_the_hand_set_scorecard_is_what_is_believed() -> None:
+    """Its points come out again from the cuts, wherever they rise towards suspicion."""
+    unit = np.log(2) / POINTS_TO_DOUBLE
+    assert BY_HAND[Cut("customer.account_age_s", False, 60)] == pytest.approx(90 * unit)  # 120 after 30
+    for line in HAND_SET.lines:
+        cuts = {cut: weight for cut, weight in BY_HAND.items() if cut.signal == line.signal}
+        most = max(one.points for one in line.bins)
+        assert sum(cuts.values()) == pytest.approx(most * unit), line.signal
+        assert {cut.above for cut in cuts} in ({True}, {False})
 
 
 def test_log_odds_are_the_base_where_nothing_was_crossed_or_known() -> None:

@@ -3,27 +3,32 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from math import inf, log
+from math import inf, isfinite, log
 
 import numpy as np
 
 from lake.learn.candidates import CANDIDATES
-from lake.learn.fit import Cut, Model
+from lake.learn.fit import Cut, Model, suspicion
 from lake.learn.metrics import threshold_at
-from lake.learn.samples import Floats, Samples
+from lake.learn.samples import Bools, Floats, Samples
 from lake.learn.sentences import sentence
 from order_fraud.policy import check
 from order_fraud.scorecard import Band, Bin, Line, Scorecard
 
-POINTS_TO_DOUBLE = 20
-"""So many points more, and the odds of fraud are twice as high."""
+HELD = 50
+"""From so many points on an order is held, give or take the rounding, in every version. So the scores of different
+versions can be put in one row, and of a score it can be said how near to being held it is."""
 
-FACTOR = POINTS_TO_DOUBLE / log(2)
-"""Points per unit of log odds."""
+LEAST_SUSPICION = log(2)
+"""The line at which orders are held is taken to lie at least this far, in log odds, above an order with nothing against
+it: where hardly anything is learned, noise must not look like many points."""
 
 LEAST_POINTS = 1
 """An order without any sign against it has none and is never held."""
 
+
+SCALES = 5
+"""So many are tried."""
 
 NEVER = 1_000_000
 """Where a band begins that no order may reach: more honest orders than allowed have the highest score that there is."""
@@ -59,9 +64,7 @@ def scorecard(
     Raises:
         BadScorecard: version, owner or reason is none that a scorecard can have.
     """
-    lines = tuple(_lines(model))
-    points = score(lines, known)
-    review = max(LEAST_POINTS, round(min(threshold_at(known.fraud, points, capacity.review), NEVER)))
+    lines, points, review = _on_scale(model, known, capacity.review)
     block = max(review + 1, round(min(threshold_at(known.fraud, points, capacity.block), NEVER)))
     return check(
         Scorecard(
@@ -90,19 +93,48 @@ def score(lines: tuple[Line, ...], orders: Samples) -> Floats:
     return points
 
 
-def _lines(model: Model) -> Iterator[Line]:
+def _on_scale(model: Model, known: Samples, share: float) -> tuple[tuple[Line, ...], Floats, int]:
+    """Return the lines in whole points, the points of the orders, and from how many on they are held.
+
+    Rounding moves that line by a few points, since those of several signals add up: then the scale is moved against it.
+    """
+    points_each, tried = unit(suspicion(model, known), known.fraud, share), []
+    for _ in range(SCALES):
+        lines = tuple(_lines(model, points_each))
+        points = score(lines, known)
+        review = max(LEAST_POINTS, round(min(threshold_at(known.fraud, points, share), NEVER)))
+        tried.append((lines, points, review))
+        if review in (HELD, NEVER):
+            break
+        points_each = min(points_each * HELD / review, HELD / LEAST_SUSPICION)
+    return min(tried, key=lambda one: abs(one[2] - HELD))
+
+
+def unit(suspicion_: Floats, fraud: Bools, review: float) -> float:
+    """Return how many points one unit of log odds is worth.
+
+    Args:
+        suspicion_: log odds above those of an order with nothing against it, of labelled orders.
+        fraud: what these were.
+        review: share of the honest ones that may be held.
+    """
+    line = threshold_at(fraud, suspicion_, review)
+    return HELD / max(line if isfinite(line) else float(suspicion_.max()), LEAST_SUSPICION)
+
+
+def _lines(model: Model, points_each: float) -> Iterator[Line]:
     for candidate in CANDIDATES:
         cuts = {cut: weight for cut, weight in model.weights.items() if cut.signal == candidate.signal}
-        bins = tuple(_bins(candidate.signal, cuts))
+        bins = tuple(_bins(candidate.signal, cuts, points_each))
         if bins:
             yield Line(signal=candidate.signal, bins=bins)
 
 
-def _bins(signal: str, cuts: dict[Cut, float]) -> Iterator[Bin]:
+def _bins(signal: str, cuts: dict[Cut, float], points_each: float) -> Iterator[Bin]:
     """Yield a bin for every span between two edges that gives points at all."""
     edges = sorted({-inf, inf, *(cut.at for cut in cuts)})
     for low, high in pairwise(edges):
-        points = round(FACTOR * sum(weight for cut, weight in cuts.items() if _has_crossed(cut, low, high)))
+        points = round(points_each * sum(weight for cut, weight in cuts.items() if _has_crossed(cut, low, high)))
         if points > 0:
             yield Bin(
                 code=bin_code(signal, low, high),

@@ -5,7 +5,17 @@ an edge: ``device.customers >= 2``, ``customer.account_age_s < 60``. All weights
 speaks ``UP`` are all of the kind ``>=``. So the points of its bins rise with it, exactly and not only on average, and
 an order that lacks a signal has crossed none of its cuts: it gets no points, which is what a scorecard does.
 
-**Choice.** Forward, one cut at a time. The next cut is the one with the largest score statistic
+**Weights.** They minimise
+
+    sum of log loss over the orders + RIDGE / 2 * sum of (weight - prior weight)^2,  every weight >= 0
+
+which is the most likely model if each weight was drawn from a normal distribution around what was believed before
+(Hastie, Tibshirani, Friedman, "The Elements of Statistical Learning", 3.4.1); a cut of which nothing was believed has
+the prior weight 0. Few labels leave the belief as it is, many overrule it. Solved by SciPy's L-BFGS-B, which keeps the
+bounds.
+
+**Choice.** All cuts of the prior, then forward, one cut at a time. The next cut is the one with the largest score
+statistic
 
     U^2 / V,  U = sum of (y - p) over the orders that have crossed it,  V = c - c^2 / sum of p(1 - p),
               c = sum of p(1 - p) over the orders that have crossed it
@@ -13,18 +23,21 @@ an order that lacks a signal has crossed none of its cuts: it gets no points, wh
 which is what a likelihood ratio test would gain by it, without a fit for each (Rao, "Large sample tests of statistical
 hypotheses", 1948). It must be more than ln(number of orders), the price of a parameter by the Bayesian information
 criterion (Schwarz, 1978). A signal that is only 0 or 1 pays nothing: its direction is known beforehand and there is no
-edge to search for, so that the penalty on its weight is guard enough. After each, all weights are fitted anew
-(scikit-learn, L2); a weight that has fallen to zero or below leaves for good.
+edge to search for, so that the penalty on its weight is guard enough. After each, all weights are fitted anew; one that
+ends at zero is left out of the model.
 
 Nothing is drawn at random: the same orders always give the same model.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import log
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from lake.learn.candidates import BOTH, CANDIDATES, DOWN, UP, Candidate
 from lake.learn.samples import Bools, Floats, Samples
@@ -38,9 +51,16 @@ LEAST_FRAUDS = 25
 MOST_CUTS = 40
 FLAG_PRICE = 0.0
 """Of a signal that is only 0 or 1; of others, ln(orders)."""
-RIDGE = 1.0
-"""Strength of the L2 penalty: a normal prior of variance 1 on each weight. It keeps the weight of a bin that is all
-fraud finite."""
+RIDGE = 2.0
+"""Strength of the penalty: a normal prior of variance 1/2 on each weight, so that two thirds lie within a factor of two
+of the odds that were believed. It also keeps the weight of a bin that is all fraud finite."""
+NOTHING_BELIEVED: Mapping["Cut", float] = MappingProxyType({})
+
+
+LEAST_WEIGHT = 1e-6
+"""In log odds; the solver's own precision, below which a weight is nought."""
+
+_COLUMNS = {one.signal: column for column, one in enumerate(CANDIDATES)}
 
 
 class TooFewLabels(ValueError):
@@ -79,8 +99,12 @@ class Model:
     frauds: int
 
 
-def fit(known: Samples) -> Model:
+def fit(known: Samples, prior: Mapping[Cut, float] = NOTHING_BELIEVED) -> Model:
     """Return what the orders teach.
+
+    Args:
+        known: labelled orders.
+        prior: the weight in log odds of each cut that was believed in before.
 
     Raises:
         TooFewLabels: fewer than ``LEAST_FRAUDS`` frauds or honest orders.
@@ -91,36 +115,35 @@ def fit(known: Samples) -> Model:
             f"{frauds} of {len(known)} orders are known as fraud, {len(known) - frauds} as honest: it takes "
             f"{LEAST_FRAUDS} of each to learn from"
         )
-    search = _Search(known)
-    chosen: list[_Option] = []
-    base, weights = _weights(known, chosen)
+    search = _Search(known, prior)
+    chosen = [_Option(cut, crossed(cut, known.signals[:, _COLUMNS[cut.signal]]), prior[cut]) for cut in prior]
+    share = frauds / len(known)
+    found = _weights(known, chosen, np.array([log(share / (1 - share)), *prior.values()]))
     price = log(len(known))
-    while len(chosen) < MOST_CUTS:
-        best = search.best(_chances(known, chosen, base, weights), price)
+    while len(chosen) < len(prior) + MOST_CUTS:
+        best = search.best(_chances(chosen, found, len(known)), price)
         if best is None:
             break
         chosen.append(best)
-        base, weights = _weights(known, chosen)
-        while chosen and min(weights) <= 0:
-            # Only the worst at a time: the others may recover without it.
-            del chosen[int(np.argmin(weights))]
-            base, weights = _weights(known, chosen)
-    return Model(base, {one.cut: weight for one, weight in zip(chosen, weights, strict=True)}, len(known), frauds)
+        found = _weights(known, chosen, np.append(found, 0.0))
+    weights = {one.cut: float(weight) for one, weight in zip(chosen, found[1:], strict=True) if weight > LEAST_WEIGHT}
+    return Model(float(found[0]), weights, len(known), frauds)
 
 
 @dataclass(frozen=True, slots=True)
 class _Option:
     cut: Cut
     crossed: Bools
+    believed: float
 
 
 class _Search:
     """All cuts that there are, looked through by histogram: one pass over the orders per signal, not per cut."""
 
-    def __init__(self, known: Samples) -> None:
+    def __init__(self, known: Samples, taken: Iterable[Cut]) -> None:
         self._known = known
         self._fraud = known.fraud.astype(np.float64)
-        self._tried: set[Cut] = set()
+        self._tried = set(taken)
         self._places = [_places(one, known.signals[:, column]) for column, one in enumerate(CANDIDATES)]
         self._orders = [
             np.bincount(places, minlength=len(one.edges) + 2)
@@ -149,7 +172,7 @@ class _Search:
             return None
         _, cut, column = found
         self._tried.add(cut)
-        return _Option(cut, crossed(cut, self._known.signals[:, column]))
+        return _Option(cut, crossed(cut, self._known.signals[:, column]), 0.0)
 
 
 def crossed(cut: Cut, values: Floats) -> Bools:
@@ -159,10 +182,14 @@ def crossed(cut: Cut, values: Floats) -> Bools:
 
 def log_odds(model: Model, orders: Samples) -> Floats:
     """Return the model's log odds of fraud of each order."""
-    columns = {one.signal: column for column, one in enumerate(CANDIDATES)}
-    found = np.full(len(orders), model.base)
+    return model.base + suspicion(model, orders)
+
+
+def suspicion(model: Model, orders: Samples) -> Floats:
+    """Return by how much the log odds of each order lie above those of one with nothing against it."""
+    found = np.zeros(len(orders))
     for cut, weight in model.weights.items():
-        found += weight * crossed(cut, orders.signals[:, columns[cut.signal]])
+        found += weight * crossed(cut, orders.signals[:, _COLUMNS[cut.signal]])
     return found
 
 
@@ -188,17 +215,26 @@ def _gains(u: Floats, c: Floats, orders: Floats, total: float) -> Floats:
     return np.where((u > 0) & (orders >= LEAST_ORDERS) & (variance > 1e-9), gains, 0.0)
 
 
-def _weights(known: Samples, chosen: list[_Option]) -> tuple[float, list[float]]:
-    if not chosen:
-        share = float(known.fraud.mean())
-        return log(share / (1 - share)), []
-    regression = LogisticRegression(C=1 / RIDGE, solver="newton-cholesky", tol=1e-6, max_iter=100)
-    regression.fit(np.column_stack([one.crossed for one in chosen]).astype(np.float64), known.fraud)
-    return float(regression.intercept_[0]), [float(weight) for weight in regression.coef_[0]]
+def _weights(known: Samples, chosen: list[_Option], start: Floats) -> Floats:
+    """Return the base and the weights, in one row."""
+    crossings = _matrix(chosen, len(known))
+    believed, fraud = np.array([one.believed for one in chosen]), known.fraud.astype(np.float64)
+
+    def loss(row: Floats) -> tuple[float, Floats]:
+        odds, off = row[0] + crossings @ row[1:], row[1:] - believed
+        missed = expit(odds) - fraud
+        value = float(np.logaddexp(0, odds).sum() - fraud @ odds + RIDGE / 2 * off @ off)
+        return value, np.concatenate(([missed.sum()], crossings.T @ missed + RIDGE * off))
+
+    bounds = [(None, None)] + [(0, None)] * len(chosen)
+    options = {"maxiter": 500, "ftol": 1e-10}
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return np.asarray(found.x, dtype=np.float64)
 
 
-def _chances(known: Samples, chosen: list[_Option], base: float, weights: list[float]) -> Floats:
-    odds = np.full(len(known), base)
-    for one, weight in zip(chosen, weights, strict=True):
-        odds += weight * one.crossed
-    return 1 / (1 + np.exp(-odds))
+def _chances(chosen: list[_Option], found: Floats, orders: int) -> Floats:
+    return np.asarray(expit(found[0] + _matrix(chosen, orders) @ found[1:]), dtype=np.float64)
+
+
+def _matrix(chosen: list[_Option], orders: int) -> Floats:
+    return np.column_stack([one.crossed for one in chosen]).astype(np.float64) if chosen else np.zeros((orders, 0))

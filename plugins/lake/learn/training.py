@@ -14,6 +14,7 @@ from lake.learn.archive import Known, order_of
 from lake.learn.card import NEVER, Capacity, score, scorecard
 from lake.learn.fit import TooFewLabels, fit, log_odds
 from lake.learn.metrics import LOOSE, STRICT, Interval, Reliability, auc, gain, interval, recall_at, reliability
+from lake.learn.prior import BY_HAND
 from lake.learn.samples import Bools, Floats, Samples, samples
 from order_fraud.judge import Judge
 from order_fraud.policy import encode
@@ -113,8 +114,8 @@ def train(
     split = int(len(every) * LEARNED_SHARE)
     before, after = every[:split], every[split:]
     try:
-        tried = fit(before)
-        whole = fit(every)
+        tried = fit(before, BY_HAND)
+        whole = fit(every, BY_HAND)
     except TooFewLabels as error:
         raise CannotLearn(f"{error}; {known.young} more orders are too young: land more, or wait") from error
     if not 0 < after.fraud.sum() < len(after):
@@ -159,13 +160,13 @@ def _refuse_idle(document: Scorecard, orders: Samples, capacity: Capacity) -> No
     Raises:
         CannotLearn: it cannot.
     """
-    if not document.lines:
+    points = _points(document, orders)
+    if points.max() <= 0:
         raise CannotLearn(
             f"no signal tells the {int(orders.fraud.sum())} frauds among these {len(orders)} orders from the honest "
             "ones: choose more days, or wait for more word of orders"
         )
     if document.bands[0].at >= NEVER:
-        points = _points(document, orders)
         honest = points[~orders.fraud]
         share = float((honest == points.max()).mean())
         raise CannotLearn(
