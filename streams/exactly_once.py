@@ -16,6 +16,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from kafka_access import refusal
 from streams.batch import Batch
 from streams.deadline import comes_back_within
 from streams.polling import SERVICE_TIMEOUT_S, START_TIMEOUT_S, Poller
@@ -38,10 +39,11 @@ class ExactlyOnce:
     def __init__(self, settings: Settings, poller: Poller) -> None:
         self._poller = poller
         self._group = settings.group
+        self._brokers, self._transactional_id = settings.kafka, f"{settings.group}/{settings.instance}"
         self._producer = Producer(
             producer_config(settings, poller)
             | {
-                "transactional.id": f"{settings.group}/{settings.instance}",
+                "transactional.id": self._transactional_id,
                 "transaction.timeout.ms": settings.transaction_timeout_ms,
             }
         )
@@ -52,9 +54,13 @@ class ExactlyOnce:
         """Fence off a predecessor of the same name.
 
         Raises:
+            Refused: it may not use its transactional id.
             KafkaException: the broker cannot be reached or refuses.
         """
-        self._producer.init_transactions(START_TIMEOUT_S)
+        try:
+            self._producer.init_transactions(START_TIMEOUT_S)
+        except KafkaException as error:
+            raise refusal(error.args[0], self._brokers, self._transactional_id) or error from error
 
     def close(self) -> None:
         """Let readers of our topics go on at once, should a transaction have been left open."""
@@ -117,6 +123,8 @@ class ExactlyOnce:
     def _undo(self, error: KafkaException) -> None:
         for state in states_of(self._batches):
             state.rollback()
+        if refused := refusal(error.args[0], self._brokers):  # to try again would be to try again for ever
+            raise refused from error
         # _STATE: the transaction failed in the background (its records timed out in a frozen process, say) and takes no
         # more records. If it is worse than that, aborting fails and takes the worker down.
         if not (error.args[0].txn_requires_abort() or error.args[0].code() == KafkaError._STATE):

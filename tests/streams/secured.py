@@ -1,0 +1,170 @@
+"""A broker that trusts nobody: TLS, SCRAM and tokens, ACLs, and users for each role; all of it real.
+
+One node in KRaft mode with Kafka's own authorizer. The SCRAM users are made when its folder is formatted, the
+certificate by Java's keytool. A second listener takes tokens (OAUTHBEARER): Kafka's validator for unsecured JWTs stands
+in for MSK's, which nobody can run at home. A third takes certificates.
+"""
+
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from pathlib import Path
+
+from order_fraud.rights import ROLES
+from stack.parts.kafka import JARS
+from stack.ports import HOST, Ports
+from stack.site import ROOT
+
+PASSWORD = "correct horse"
+ADMIN = "countersign-admin"
+KEYTOOL = shutil.which("keytool") or "keytool"
+STRANGER = "countersign-stranger"
+"""May do nothing at all."""
+
+_OAUTH = "org.apache.kafka.common.security.oauthbearer"
+_SETTINGS = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller}
+controller.listener.names=CONTROLLER
+listeners=SCRAM://{host}:{scram},TOKEN://{host}:{token},TLS://{host}:{tls},CONTROLLER://{host}:{controller}
+advertised.listeners=SCRAM://{host}:{scram},TOKEN://{host}:{token},TLS://{host}:{tls}
+listener.security.protocol.map=SCRAM:SASL_SSL,TOKEN:SASL_SSL,TLS:SSL,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=SCRAM
+sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
+listener.name.scram.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.scram.scram-sha-512.sasl.jaas.config={login} username="{admin}" password="{password}";
+listener.name.token.sasl.enabled.mechanisms=OAUTHBEARER
+listener.name.token.oauthbearer.sasl.jaas.config={token_login} unsecuredLoginStringClaim_sub="{admin}";
+listener.name.token.oauthbearer.sasl.server.callback.handler.class={unsecured}
+listener.name.token.oauthbearer.connections.max.reauth.ms=3600000
+listener.name.tls.ssl.client.auth=required
+ssl.keystore.location={keystore}
+ssl.keystore.password={password}
+ssl.truststore.location={keystore}
+ssl.truststore.password={password}
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:{admin};User:ANONYMOUS
+allow.everyone.if.no.acl.found=false
+log.dirs={data}
+auto.create.topics.enable=false
+group.initial.rebalance.delay.ms=0
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+"""
+# The only ANONYMOUS is the controller itself: each other listener asks who is there.
+
+
+class Secured:
+    """The broker and how to come in.
+
+    Attributes:
+        ca: PEM file with the certificate to trust.
+        scram: address where user and password are asked for.
+        token: address where a token is.
+        tls: address where a certificate is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        ports = Ports.free()
+        self.scram, self.token, self.tls = (f"{HOST}:{port}" for port in (ports.kafka, ports.s3, ports.sandbox))
+        self.ca = folder / "ca.pem"
+        self._keystore, self._settings = folder / "broker.p12", folder / "server.properties"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._make_certificate()
+        self._settings.write_text(
+            _SETTINGS.format(
+                host=HOST,
+                scram=ports.kafka,
+                token=ports.s3,
+                tls=ports.sandbox,
+                controller=ports.controller,
+                admin=ADMIN,
+                password=PASSWORD,
+                keystore=self._keystore,
+                data=folder / "data",
+                login="org.apache.kafka.common.security.scram.ScramLoginModule required",
+                token_login=f"{_OAUTH}.OAuthBearerLoginModule required",
+                unsecured=f"{_OAUTH}.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler",
+            )
+        )
+        users = [f"countersign-{role}" for role in ROLES]
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        scram = [
+            word
+            for user in (ADMIN, STRANGER, *users)
+            for word in ("--add-scram", f"SCRAM-SHA-512=[name={user},password={PASSWORD}]")
+        ]
+        self._run("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._settings), *scram)
+
+    def environment(self, user: str, password: str = PASSWORD) -> dict[str, str]:
+        """Return what a process needs to come in as a user."""
+        return {
+            "COUNTERSIGN_KAFKA": self.scram,
+            "COUNTERSIGN_KAFKA_SECURITY": "scram",
+            "COUNTERSIGN_KAFKA_CA": str(self.ca),
+            "COUNTERSIGN_KAFKA_USER": user,
+            "COUNTERSIGN_KAFKA_PASSWORD": password,
+        }
+
+    def start(self) -> None:
+        """Start the broker; clients are answered a few seconds later."""
+        with (self._folder / "broker.log").open("ab") as log:
+            self._process = subprocess.Popen(self._java("kafka.Kafka", str(self._settings)), stdout=log, stderr=log)
+
+    def stop(self) -> None:
+        """kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def log(self) -> str:
+        """What the broker has to say."""
+        return (self._folder / "broker.log").read_text(errors="replace")
+
+    def _make_certificate(self) -> None:
+        key = ["-alias", "broker", "-keystore", str(self._keystore), "-storetype", "PKCS12", "-storepass", PASSWORD]
+        made = ["-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1", "-validity", "2", "-ext", f"SAN=IP:{HOST}"]
+        subprocess.run([KEYTOOL, *made, "-dname", "CN=broker", *key], check=True, capture_output=True)
+        subprocess.run([KEYTOOL, "-exportcert", "-rfc", "-file", str(self.ca), *key], check=True, capture_output=True)
+
+    def _run(self, *arguments: str) -> None:
+        done = subprocess.run(self._java(*arguments), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    @staticmethod
+    def _java(*arguments: str) -> list[str]:
+        return ["java", "-Xmx400m", "-XX:+PerfDisableSharedMem", "-cp", f"{JARS}/*", *arguments]
+
+
+def process(*command: str, environment: Mapping[str, str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run one of the project's commands to its end."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COUNTERSIGN", "AWS_"))}
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**kept, "PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}", **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def wait_for(condition: object, seconds: float = 30.0) -> None:
+    """Wait until a function returns something true."""
+    until = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < until, f"not so after {seconds:.0f} s"
+        time.sleep(0.1)
