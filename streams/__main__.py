@@ -10,7 +10,7 @@ import msgspec
 from confluent_kafka import KafkaException
 
 from kafka_access import Refused
-from order_fraud.topics import DELIVERY, FRAUD, FRAUD_POLICIES
+from order_fraud.topics import FRAUD_POLICIES
 from streams import admin
 from streams.app import create_app
 from streams.health import PortTaken, watched
@@ -19,9 +19,6 @@ from streams.settings import explain, from_environment
 from streams.state.spec import StateError
 
 EXIT_USAGE, EXIT_NOT_READY, EXIT_PORT_TAKEN, EXIT_REFUSED = 2, 4, 5, 6
-
-_REGISTERED = {"fraud": FRAUD, "delivery": DELIVERY}
-"""The services of a worker, as the registry of topics calls them."""
 
 _EPILOG = f"""\
 settings, from the environment:
@@ -76,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         with watched(settings) as observer:
-            admin.check(settings.kafka, [_REGISTERED[service] for service in settings.services])
+            admin.check(settings.kafka, settings.registered)
             with following(settings, observer) as judging:
                 app = create_app(settings, observer, judging)
                 faust.Worker(app, loglevel=options.log_level.lower(), redirect_stdouts=False).execute_from_commandline()

@@ -12,11 +12,13 @@ one thread.
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from kafka_access import refusal
+from kafka_access import enter, refusal
+from order_fraud.rights import topics
 from streams.batch import Batch
 from streams.deadline import comes_back_within
 from streams.polling import SERVICE_TIMEOUT_S, START_TIMEOUT_S, Poller
@@ -39,7 +41,8 @@ class ExactlyOnce:
     def __init__(self, settings: Settings, poller: Poller) -> None:
         self._poller = poller
         self._group = settings.group
-        self._brokers, self._transactional_id = settings.kafka, f"{settings.group}/{settings.instance}"
+        self._brokers, self._services = settings.kafka, settings.registered
+        self._transactional_id = f"{settings.group}/{settings.instance}"
         self._producer = Producer(
             producer_config(settings, poller)
             | {
@@ -124,6 +127,7 @@ class ExactlyOnce:
         for state in states_of(self._batches):
             state.rollback()
         if refused := refusal(error.args[0], self._brokers):  # to try again would be to try again for ever
+            self._say_which_right()
             raise refused from error
         # _STATE: the transaction failed in the background (its records timed out in a frozen process, say) and takes no
         # more records. If it is worse than that, aborting fails and takes the worker down.
@@ -134,6 +138,15 @@ class ExactlyOnce:
         self._open = False
         self._poller.go_back(self._batches)
         raise Aborted from error
+
+    def _say_which_right(self) -> None:
+        """Ask for all rights anew: of a transaction the broker does not tell for which of its topics one is missing.
+
+        Raises:
+            Refused: it names the topic.
+        """
+        with suppress(KafkaException):
+            enter(self._brokers, topics(self._services))
 
     def _retry(self, call: Any, *arguments: Any) -> None:
         """Repeat a transactional call while the broker says that it may be repeated (it is idempotent then)."""

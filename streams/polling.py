@@ -238,7 +238,7 @@ class Poller:
         if error.fatal():
             self._fatal, self._refused = error, refusal(error, self._brokers)
         else:
-            self._refused = self._patience.hear(error)
+            self._refused = self._refused or self._patience.hear(error)
             log.warning("kafka: %s", error)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -16,12 +16,14 @@ from msgspec import Meta
 import kafka_access
 from kafka_access import Access
 from order_fraud.rights import GROUP
+from order_fraud.topics import DELIVERY, FRAUD
 
 Service = Literal["fraud", "delivery"]
 Guarantee = Literal["exactly-once", "at-least-once"]
 State = Literal["memory", "rocksdb"]
 
 PREFIX = "COUNTERSIGN_"
+_REGISTERED: Mapping[Service, str] = {"fraud": FRAUD, "delivery": DELIVERY}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +150,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ready_file: Annotated[
         str | None, Meta(description="File touched when the worker has its first partitions and their histories.")
     ] = None
+
+    @property
+    def registered(self) -> list[str]:
+        """The services that this worker runs, as the registry of topics calls them."""
+        return [_REGISTERED[service] for service in self.services]
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""

@@ -16,7 +16,7 @@ from kafka_access.settings import Brokers
 from kafka_access.tokens import NoToken, token
 
 TIMEOUT_S = 10.0
-_ASK_S = 1.0
+_ASK_S = 0.3
 
 
 class NoAnswer(KafkaException):

@@ -1,10 +1,11 @@
 """A broker that trusts nobody: TLS, SCRAM and tokens, ACLs, and users for each role; all of it real.
 
 One node in KRaft mode with Kafka's own authorizer. The SCRAM users are made when its folder is formatted, the
-certificate by Java's keytool. A second listener takes tokens (OAUTHBEARER): Kafka's validator for unsecured JWTs stands
+certificates by openssl. A second listener takes tokens (OAUTHBEARER): Kafka's validator for unsecured JWTs stands
 in for MSK's, which nobody can run at home. A third takes certificates.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from stack.site import ROOT
 
 PASSWORD = "correct horse"
 ADMIN = "countersign-admin"
-KEYTOOL = shutil.which("keytool") or "keytool"
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 STRANGER = "countersign-stranger"
 """May do nothing at all."""
 
@@ -43,10 +44,10 @@ listener.name.token.oauthbearer.sasl.jaas.config={token_login} unsecuredLoginStr
 listener.name.token.oauthbearer.sasl.server.callback.handler.class={unsecured}
 listener.name.token.oauthbearer.connections.max.reauth.ms=3600000
 listener.name.tls.ssl.client.auth=required
+ssl.keystore.type=PEM
 ssl.keystore.location={keystore}
-ssl.keystore.password={password}
-ssl.truststore.location={keystore}
-ssl.truststore.password={password}
+ssl.truststore.type=PEM
+ssl.truststore.location={ca}
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:{admin};User:ANONYMOUS
 allow.everyone.if.no.acl.found=false
@@ -79,9 +80,9 @@ class Secured:
         ports = Ports.free()
         self.scram, self.token, self.tls = (f"{HOST}:{port}" for port in (ports.kafka, ports.s3, ports.sandbox))
         self.ca = folder / "ca.pem"
-        self._keystore, self._settings = folder / "broker.p12", folder / "server.properties"
+        self._keystore, self._settings = folder / "broker-and-key.pem", folder / "server.properties"
         self._process: subprocess.Popen[bytes] | None = None
-        self._make_certificate()
+        self._make_certificates()
         self._settings.write_text(
             _SETTINGS.format(
                 host=HOST,
@@ -92,6 +93,7 @@ class Secured:
                 admin=ADMIN,
                 password=PASSWORD,
                 keystore=self._keystore,
+                ca=self.ca,
                 data=folder / "data",
                 login="org.apache.kafka.common.security.scram.ScramLoginModule required",
                 token_login=f"{_OAUTH}.OAuthBearerLoginModule required",
@@ -117,6 +119,12 @@ class Secured:
             "COUNTERSIGN_KAFKA_PASSWORD": password,
         }
 
+    def connection(self, user: str, password: str = PASSWORD) -> str:
+        """Return the same as an Airflow connection, as JSON."""
+        host, _, port = self.scram.partition(":")
+        known = {"conn_type": "kafka", "host": host, "port": int(port), "login": user, "password": password}
+        return json.dumps(known | {"extra": {"security": "scram", "ca": str(self.ca)}})
+
     def start(self) -> None:
         """Start the broker; clients are answered a few seconds later."""
         with (self._folder / "broker.log").open("ab") as log:
@@ -133,11 +141,22 @@ class Secured:
         """What the broker has to say."""
         return (self._folder / "broker.log").read_text(errors="replace")
 
-    def _make_certificate(self) -> None:
-        key = ["-alias", "broker", "-keystore", str(self._keystore), "-storetype", "PKCS12", "-storepass", PASSWORD]
-        made = ["-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1", "-validity", "2", "-ext", f"SAN=IP:{HOST}"]
-        subprocess.run([KEYTOOL, *made, "-dname", "CN=broker", *key], check=True, capture_output=True)
-        subprocess.run([KEYTOOL, "-exportcert", "-rfc", "-file", str(self.ca), *key], check=True, capture_output=True)
+    def certificate(self, name: str, *extensions: str) -> tuple[Path, Path]:
+        """Make a certificate that the broker trusts; return it and its key."""
+        certificate, key, request = (self._folder / f"{name}.{end}" for end in ("pem", "key", "csr"))
+        openssl("req", *NEW_KEY, "-keyout", str(key), "-out", str(request), "-subj", f"/CN={name}")
+        extended = self._folder / f"{name}.ext"
+        extended.write_text("\n".join(("basicConstraints=CA:FALSE", *extensions)))
+        signing = ["-CA", str(self.ca), "-CAkey", str(self._folder / "ca.key"), "-CAcreateserial", "-days", "2"]
+        given = ["-req", "-in", str(request), "-extfile", str(extended), "-out", str(certificate)]
+        openssl("x509", *given, *signing)
+        return certificate, key
+
+    def _make_certificates(self) -> None:
+        ca = ["-x509", "-days", "2", "-subj", "/CN=authority", "-keyout", str(self._folder / "ca.key")]
+        openssl("req", *NEW_KEY, *ca, "-out", str(self.ca))
+        certificate, key = self.certificate("broker", f"subjectAltName=IP:{HOST}")
+        self._keystore.write_text(key.read_text() + certificate.read_text())
 
     def _run(self, *arguments: str) -> None:
         done = subprocess.run(self._java(*arguments), capture_output=True, text=True, check=False)
@@ -146,6 +165,12 @@ class Secured:
     @staticmethod
     def _java(*arguments: str) -> list[str]:
         return ["java", "-Xmx400m", "-XX:+PerfDisableSharedMem", "-cp", f"{JARS}/*", *arguments]
+
+
+def openssl(*arguments: str) -> None:
+    """Run openssl."""
+    done = subprocess.run([shutil.which("openssl") or "", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def process(*command: str, environment: Mapping[str, str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
