@@ -17,7 +17,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from kafka_access import enter, refusal
+from kafka_access import enter, missing_right
 from order_fraud.rights import topics
 from streams.batch import Batch
 from streams.deadline import comes_back_within
@@ -63,7 +63,7 @@ class ExactlyOnce:
         try:
             self._producer.init_transactions(START_TIMEOUT_S)
         except KafkaException as error:
-            raise refusal(error.args[0], self._brokers, self._transactional_id) or error from error
+            raise missing_right(error.args[0], self._brokers, self._transactional_id) or error from error
 
     def close(self) -> None:
         """Let readers of our topics go on at once, should a transaction have been left open."""
@@ -126,7 +126,7 @@ class ExactlyOnce:
     def _undo(self, error: KafkaException) -> None:
         for state in states_of(self._batches):
             state.rollback()
-        if refused := refusal(error.args[0], self._brokers):  # to try again would be to try again for ever
+        if refused := missing_right(error.args[0], self._brokers):  # to try again would be to try again for ever
             self._say_which_right()
             raise refused from error
         # _STATE: the transaction failed in the background (its records timed out in a frozen process, say) and takes no

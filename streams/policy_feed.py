@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from kafka_access import client, refusal
+from kafka_access import client, missing_right
 from order_fraud.rights import POLICY_FEED_GROUP
 from order_fraud.topics import FRAUD_POLICIES
 from streams.passing import passes
@@ -67,7 +67,7 @@ class Feed:
         if error.code() == KafkaError._PARTITION_EOF:
             self._reached = max(self._reached, offset)  # the marks of transactions before it are given to nobody
         elif error.code() not in _GONE and not passes(error):
-            raise refusal(error, self._brokers, FRAUD_POLICIES.name) or KafkaException(error)
+            raise missing_right(error, self._brokers, FRAUD_POLICIES.name) or KafkaException(error)
         return None
 
     def _ask(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from kafka_access import Patience, Refused, client, refusal
+from kafka_access import Patience, Refused, client, missing_right
 from streams.batch import Batch
 from streams.observer import Place
 from streams.passing import passes
@@ -208,7 +208,7 @@ class Poller:
         if error.code() == KafkaError._PARTITION_EOF:
             self._ends[cast(Place, (message.topic(), message.partition()))] = cast(int, message.offset())
         elif not passes(error):
-            raise refusal(error, self._brokers, message.topic() or "") or KafkaException(error)
+            raise missing_right(error, self._brokers, message.topic() or "") or KafkaException(error)
 
     def _stable_offsets(self, places: set[Place]) -> dict[Place, int]:
         """Return where each partition goes on, once no transaction of a former owner is open on it."""
@@ -236,7 +236,7 @@ class Poller:
     def on_error(self, error: KafkaError) -> None:
         """Librdkafka lives on after a fatal error without ever giving a record again: the worker must not."""
         if error.fatal():
-            self._fatal, self._refused = error, refusal(error, self._brokers)
+            self._fatal, self._refused = error, missing_right(error, self._brokers)
         else:
             self._refused = self._refused or self._patience.hear(error)
             log.warning("kafka: %s", error)

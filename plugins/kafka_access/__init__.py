@@ -5,7 +5,7 @@ Imported in both environments; needs confluent-kafka, and for IAM Amazon's signe
 
 from kafka_access.configuration import access_to, client
 from kafka_access.entry import NoAnswer, enter
-from kafka_access.refusals import Patience, Refused, refusal
+from kafka_access.refusals import Patience, Refused, missing_right, refusal
 from kafka_access.settings import Access, BadAccess, Brokers, access
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "access_to",
     "client",
     "enter",
+    "missing_right",
     "refusal",
 ]

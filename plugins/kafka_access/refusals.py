@@ -38,6 +38,14 @@ def refusal(error: KafkaError, brokers: Brokers, name: str = "") -> Refused | No
     """
     if error.code() in _NOT_LET_IN:
         return not_let_in(brokers, error.str())
+    return missing_right(error, brokers, name)
+
+
+def missing_right(error: KafkaError, brokers: Brokers, name: str = "") -> Refused | None:
+    """Return what an error means if it is a right that is missing, as :func:`refusal` does.
+
+    For those who were let in before: one that is running may find the door closed for a moment (:class:`Patience`).
+    """
     kind = _WITHOUT_RIGHT.get(error.code())
     if kind is None:
         return None

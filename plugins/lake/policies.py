@@ -38,6 +38,7 @@ _NO_LEADER = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITI
 _PASSING = (
     *_NO_LEADER,
     KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._AUTHENTICATION,
     KafkaError._RESOLVE,
     KafkaError._TIMED_OUT,
     KafkaError._TRANSPORT,

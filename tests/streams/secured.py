@@ -13,6 +13,7 @@ import time
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from order_fraud.rights import ROLES
@@ -131,8 +132,11 @@ class Secured:
             self._process = subprocess.Popen(self._java("kafka.Kafka", str(self._settings)), stdout=log, stderr=log)
 
     def stop(self) -> None:
-        """kill -9."""
+        """SIGTERM, and kill -9 if it takes long."""
         if self._process is not None:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
             self._process.kill()
             self._process.wait()
             self._process = None

@@ -21,12 +21,13 @@ from streams.state import restore
 PASSING = (
     KafkaError._TRANSPORT,
     KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._AUTHENTICATION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.KAFKA_STORAGE_ERROR,
     KafkaError.REQUEST_TIMED_OUT,
 )
-HOPELESS = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._BAD_MSG, KafkaError._AUTHENTICATION)
+HOPELESS = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._BAD_MSG)
 TOPIC = FRAUD_POLICIES.name
 
 

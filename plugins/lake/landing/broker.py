@@ -7,7 +7,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from kafka_access import Brokers, client, refusal
+from kafka_access import Brokers, client, missing_right
 from lake.errors import Hopeless
 from order_fraud.rights import READING_GROUPS
 from order_fraud.topics import LANDING, Topic
@@ -52,7 +52,9 @@ def identity(bootstrap: Brokers, topic: Topic) -> tuple[str, int]:
 
 
 def raise_refusal(error: Exception, bootstrap: Brokers, name: str) -> None:
-    """Do nothing about an error, unless it is a refusal.
+    """Do nothing about an error, unless it says that a right is missing.
+
+    Not even if Kafka no longer lets us in: it did when the task began, and will be asked again when it is tried again.
 
     Args:
         error: of any kind.
@@ -62,7 +64,7 @@ def raise_refusal(error: Exception, bootstrap: Brokers, name: str) -> None:
     Raises:
         KafkaRefuses: it is one, and trying again mends nothing.
     """
-    if isinstance(error, KafkaException) and (refused := refusal(error.args[0], bootstrap, name)):
+    if isinstance(error, KafkaException) and (refused := missing_right(error.args[0], bootstrap, name)):
         raise KafkaRefuses(str(refused)) from error
 
 
