@@ -1,7 +1,11 @@
-"""What tasks of the DAGs do with Kafka, in Airflow's environment: one line of JSON for each name given."""
+"""What tasks of the DAGs do with Kafka, in Airflow's environment: one line of JSON for each.
+
+The argument is a list, in JSON, of tasks and the connection of each.
+"""
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -38,7 +42,8 @@ TASKS: dict[str, Callable[[], object]] = {
     "settle": settle,
     "policies": policies,
 }
-for name in sys.argv[1:]:
+for name, connection in json.loads(sys.argv[1]):
+    os.environ[f"AIRFLOW_CONN_KAFKA_{name.upper()}"] = connection
     try:
         print(json.dumps({"task": name, "gave": TASKS[name]()}))
     except Hopeless as error:

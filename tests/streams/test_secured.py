@@ -18,6 +18,7 @@ from order_fraud.rights import ROLES, rights
 from stack.site import ROOT
 from streams.acls import apply
 from streams.acls import main as acls
+from streams.admin import create
 from tests.streams.secured import ADMIN, STRANGER, Secured, process, wait_for
 from tests.streams.witness import read
 
@@ -35,10 +36,11 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     secured.start()
     try:
         enter(as_user(secured, ADMIN), timeout_s=60)
-        admin = secured.environment(ADMIN)
-        for command in (["streams.admin", "create"], ["streams.acls", "apply"]):
-            done = process(sys.executable, "-m", *command, environment=admin)
-            assert done.returncode == 0, done.stderr + secured.log()[-3000:]
+        create(as_user(secured, ADMIN))
+        wanted = {f"User:countersign-{role}": rights(services) for role, services in ROLES.items()}
+        added = apply(enter(as_user(secured, ADMIN)), wanted)
+        assert added == (sum(len(right.operations) for its in wanted.values() for right in its), 0)
+        assert apply(enter(as_user(secured, ADMIN)), wanted) == (0, 0)
         yield secured
     finally:
         secured.stop()
@@ -144,9 +146,16 @@ def test_each_role_does_its_work_and_a_broker_that_restarts_stops_nobody(
     assert (replay.returncode, "0 records sent" in replay.stdout) == (0, True), replay.stdout + replay.stderr
     restream = run("producers.restream", "--generate", "1", environment=shop)
     assert restream.returncode == 0, restream.stderr
-    done = batch(BATCH_ROLES, {role: broker.connection(f"countersign-{role}") for role in BATCH_ROLES})
+    tasks = [(role, broker.connection(f"countersign-{role}")) for role in BATCH_ROLES]
+    tasks.append(("landing", broker.connection("countersign-landing", "wrong")))
+    tasks.append(("reconcile", broker.connection("countersign-landing")))
+    *done, refused, without = batch(*tasks)
     assert [one["task"] for one in done if "gave" in one] == list(BATCH_ROLES), done
     assert sum(done[0]["gave"]["customer.events"].values()) >= ORDERS
+    assert refused["failed"] == without["failed"] == "KafkaRefuses"
+    assert f"Kafka at {broker.scram} does not let User:countersign-landing in" in refused["words"]
+    assert "does not let User:countersign-landing use topic reconciliation.findings" in without["words"]
+    assert "\n" not in refused["words"] + without["words"]
     broker.stop()
     broker.start()
     enter(as_user(broker, ADMIN), timeout_s=60)
@@ -154,12 +163,11 @@ def test_each_role_does_its_work_and_a_broker_that_restarts_stops_nobody(
     assert "does not let" not in worker.said()
 
 
-def batch(roles: tuple[str, ...], connections: dict[str, str], **environment: str) -> list[dict]:
-    """Run tasks of the DAGs in Airflow's environment, each with the connection of its role."""
+def batch(*tasks: tuple[str, str], **environment: str) -> list[dict]:
+    """Run tasks of the DAGs in Airflow's environment, each with the connection given."""
     if not AIRFLOW.exists():
         pytest.skip(f"{AIRFLOW.relative_to(ROOT)} is missing: run `make setup`")
-    given = {f"AIRFLOW_CONN_KAFKA_{role.upper()}": connection for role, connection in connections.items()}
-    done = process(str(AIRFLOW), str(HERE / "batch_tasks.py"), *roles, environment={**given, **environment})
+    done = process(str(AIRFLOW), str(HERE / "batch_tasks.py"), json.dumps(tasks), environment=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
@@ -229,9 +237,7 @@ def test_a_wrong_password_is_one_line_with_principal_and_broker(
     ("module", "arguments", "what"),
     [
         ("streams", ["worker"], "read topic customer.events"),
-        ("streams.admin", ["check"], "use topic customer.events"),
         ("producers.shop", ["--generate", "1"], "use topic customer.events"),
-        ("producers.policy", ["list"], "use topic fraud.policies"),
         ("producers.replay", [], "use topic dead-letters"),
     ],
 )
@@ -243,16 +249,6 @@ def test_a_missing_right_is_one_line_with_principal_and_topic(
     assert done.returncode == 6, done.stderr
     (line,) = done.stderr.splitlines()
     assert f"Kafka at {broker.scram} does not let User:{user} {what}" in line
-
-
-def test_a_task_that_is_refused_fails_at_once_with_one_line(broker: Secured) -> None:
-    wrong = broker.connection("countersign-landing", "wrong")
-    other = broker.connection("countersign-landing")
-    refused, without = batch(("landing", "reconcile"), {"landing": wrong, "reconcile": other})
-    assert refused["failed"] == without["failed"] == "KafkaRefuses"
-    assert f"Kafka at {broker.scram} does not let User:countersign-landing in" in refused["words"]
-    assert "does not let User:countersign-landing use topic reconciliation.findings" in without["words"]
-    assert "\n" not in refused["words"] + without["words"]
 
 
 def test_a_certificate_of_ones_own_is_a_name_too(broker: Secured, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +269,7 @@ def test_a_certificate_of_ones_own_is_a_name_too(broker: Secured, monkeypatch: p
         enter(access(without), timeout_s=1)
 
 
-def test_tokens_let_worker_producer_and_task_in_and_are_renewed_while_nobody_polls(
+def test_tokens_let_all_in_and_are_renewed_while_nobody_polls_and_a_lost_right_ends_the_worker(
     broker: Secured, tmp_path: Path
 ) -> None:
     """Those of MSK IAM, but that the broker can check them; they live for eight seconds instead of fifteen minutes."""
@@ -297,11 +293,14 @@ def test_tokens_let_worker_producer_and_task_in_and_are_renewed_while_nobody_pol
             extra = {"security": "iam", "ca": str(broker.ca), "region": "eu-central-1"}
             connection = json.dumps({"conn_type": "kafka", "host": broker.token, "extra": extra})
             identity = {**token, "AWS_ACCESS_KEY_ID": "countersign-landing"}
-            (done,) = batch(("landing",), {"landing": connection}, **identity)
+            (done,) = batch(("landing", connection), **identity)
             assert sum(done["gave"]["customer.events"].values()) > ORDERS
             wait_for(lambda: {message.key() for message in verdicts(broker)} >= {b"3000", b"3039"}, 60)
         assert idle.returncode == 0
-        assert worker.stop() == 0
+        _take_away_the_right_to_write_verdicts(broker)
+        assert run("producers.shop", "--orders", str(orders(tmp_path, 4)), environment=token).returncode == 0
+        assert worker.ended() == 1
+        assert f"does not let the AWS role {role} write to topic fraud.verdicts" in worker.said()
     finally:
         worker.kill()
     each = [line.split() for line in notes.read_text().splitlines()]
@@ -312,22 +311,12 @@ def test_tokens_let_worker_producer_and_task_in_and_are_renewed_while_nobody_pol
     assert "does not let the AWS identity of this process use topic fraud.policies" in other.stderr
 
 
-def test_a_right_that_is_taken_away_ends_the_worker_with_the_topic_in_its_last_line(
-    broker: Secured, worker: Worker, tmp_path: Path
-) -> None:
-    admin = enter(as_user(broker, ADMIN))
+def _take_away_the_right_to_write_verdicts(broker: Secured) -> None:
     less = [
         replace(right, operations=("read",)) if right.name == topics.FRAUD_VERDICTS.name else right
         for right in rights(ROLES["worker"])
     ]
-    apply(admin, {"User:countersign-worker": less})
-    try:
-        shop = broker.environment("countersign-shop")
-        assert run("producers.shop", "--orders", str(orders(tmp_path, 4)), environment=shop).returncode == 0
-        assert worker.ended() == 1
-    finally:
-        apply(admin, {"User:countersign-worker": rights(ROLES["worker"])})
-    assert "does not let User:countersign-worker write to topic fraud.verdicts" in worker.said()
+    assert apply(enter(as_user(broker, ADMIN)), {"User:countersign-worker": less}) == (0, 1)
 
 
 def test_the_operations_have_kafkas_names() -> None:

@@ -16,7 +16,8 @@ from kafka_access.refusals import PATIENCE_S, QUIET_S
 from kafka_access.settings import entries
 from kafka_access.tokens import NoToken, token
 from order_fraud.rights import ROLES, rights
-from streams import iam
+from order_fraud.topics import TOPICS
+from streams import admin, iam
 from streams.acls import commands
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,6 +223,16 @@ def test_a_policy_of_iam_has_the_actions_of_each_right_and_no_star_alone() -> No
     landing = iam.policy(CLUSTER, rights(ROLES["landing"]))
     assert landing["Statement"][0]["Action"] == ["kafka-cluster:Connect"]
     assert "Write" not in str(landing)
+
+
+def test_msk_serverless_takes_the_topics() -> None:
+    """Its quota is 120 compacted partitions, and of the settings it lets nobody change any but these."""
+    assert sum(topic.partitions for topic in TOPICS if topic.compacted) <= 120
+    for topic in TOPICS:
+        settings = admin._config(topic, serverless=True)
+        assert settings.keys() <= {"cleanup.policy", "max.message.bytes", "retention.ms"}
+        assert settings["cleanup.policy"] == ("compact" if topic.compacted else "delete")
+        assert int(settings["max.message.bytes"]) <= 8_388_608
 
 
 def test_commands_for_kafkas_own_tool() -> None:
