@@ -79,6 +79,8 @@ def _kafka_connection(connection_id: str) -> tuple[str, Mapping[str, str]] | Non
         extra = json.loads(connection.extra or "{}")
     except ValueError as error:
         raise BadSetting(f"{name}: its extra is no JSON: {error}") from error
+    if not isinstance(extra, dict):
+        raise BadSetting(f"{name}: its extra is no JSON object: write {{}} or leave it out")
     names = {entry.field for entry in entries()} - {"brokers", "user", "password"}
     if wrong := sorted(set(extra) - names):
         raise BadSetting(

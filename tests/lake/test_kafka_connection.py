@@ -53,6 +53,7 @@ def test_several_brokers_and_a_role_to_assume(monkeypatch: pytest.MonkeyPatch) -
     [
         ({"host": "b:1", "extra": {"security": "ssl"}}, "COUNTERSIGN_KAFKA_SECURITY='ssl': must be"),
         ({"host": "b:1", "extra": {"sasl.mechanism": "PLAIN"}}, "its extra has 'sasl.mechanism', which is no setting"),
+        ({"host": "b:1", "extra": "[1]"}, "its extra is no JSON object"),
         ({"extra": {"security": "tls"}}, "has no host: write the brokers there"),
         ({"host": "b:1", "password": "hush"}, "COUNTERSIGN_KAFKA_PASSWORD is set, but"),
     ],

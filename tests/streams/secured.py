@@ -173,7 +173,9 @@ class Secured:
 
 def openssl(*arguments: str) -> None:
     """Run openssl."""
-    done = subprocess.run([shutil.which("openssl") or "", *arguments], capture_output=True, text=True, check=False)
+    program = shutil.which("openssl")
+    assert program, "these tests make their certificates with openssl: apt-get install openssl"
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
