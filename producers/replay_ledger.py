@@ -88,7 +88,7 @@ class Ledger:
         try:
             self._producer.init_transactions(SERVICE_SECONDS)
         except KafkaException as error:
-            raise refusal(error.args[0], bootstrap, TRANSACTIONAL_IDS[REPLAY]) or error from error
+            raise refusal(error.args[0], bootstrap, transactional_id=TRANSACTIONAL_IDS[REPLAY]) or error from error
         self.sent_before = sent_before(bootstrap)
 
     def __enter__(self) -> Self:

@@ -54,7 +54,7 @@ def asked_for(bootstrap: Brokers) -> list[str]:
                 elif error.code() == KafkaError._PARTITION_EOF:
                     ends += 1
                 else:
-                    raise refusal(error, bootstrap, topic.name) or KafkaException(error)
+                    raise refusal(error, bootstrap, topic.name, READING_GROUPS[SHOP]) or KafkaException(error)
     finally:
         consumer.close()
     return sorted(wanted)

@@ -221,7 +221,7 @@ def _apply(wanted: Mapping[str, list[Right]]) -> int:
         print(f"streams.acls: {error}", file=sys.stderr)
         return EXIT_REFUSED
     except KafkaException as error:
-        if refused := refusal(error.args[0], brokers, "change ACLs (it needs Alter on the cluster)"):
+        if refused := refusal(error.args[0], brokers, action="change ACLs (it needs Alter on the cluster)"):
             print(f"streams.acls: {refused}", file=sys.stderr)
             return EXIT_REFUSED
         where = "" if isinstance(error, NoAnswer) else f"Kafka at {brokers}: "

@@ -63,7 +63,9 @@ class ExactlyOnce:
         try:
             self._producer.init_transactions(START_TIMEOUT_S)
         except KafkaException as error:
-            raise missing_right(error.args[0], self._brokers, self._transactional_id) or error from error
+            raise (
+                missing_right(error.args[0], self._brokers, transactional_id=self._transactional_id) or error
+            ) from error
 
     def close(self) -> None:
         """Let readers of our topics go on at once, should a transaction have been left open."""

@@ -67,7 +67,7 @@ class Feed:
         if error.code() == KafkaError._PARTITION_EOF:
             self._reached = max(self._reached, offset)  # the marks of transactions before it are given to nobody
         elif error.code() not in _GONE and not passes(error):
-            raise missing_right(error, self._brokers, FRAUD_POLICIES.name) or KafkaException(error)
+            raise missing_right(error, self._brokers, FRAUD_POLICIES.name, POLICY_FEED_GROUP) or KafkaException(error)
         return None
 
     def _ask(self) -> None:

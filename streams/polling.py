@@ -208,7 +208,7 @@ class Poller:
         if error.code() == KafkaError._PARTITION_EOF:
             self._ends[cast(Place, (message.topic(), message.partition()))] = cast(int, message.offset())
         elif not passes(error):
-            raise missing_right(error, self._brokers, message.topic() or "") or KafkaException(error)
+            raise missing_right(error, self._brokers, message.topic() or "", self._group_id) or KafkaException(error)
 
     def _stable_offsets(self, places: set[Place]) -> dict[Place, int]:
         """Return where each partition goes on, once no transaction of a former owner is open on it."""

@@ -14,12 +14,6 @@ broker that starts may not know them yet."""
 QUIET_S = 20.0
 """So long without another refusal, and the client is in again: librdkafka knocks every ten seconds at the latest."""
 
-_WITHOUT_RIGHT = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "topic",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "consumer group",
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "transactional id",
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "cluster",
-}
 _NOT_LET_IN = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
 _REMEDY = "python -m streams.acls --help says which rights each service needs, and gives them"
 
@@ -28,29 +22,39 @@ class Refused(RuntimeError):
     """Kafka does not let this client in, or not do what it wants; repeating it mends nothing."""
 
 
-def refusal(error: KafkaError, brokers: Brokers, name: str = "") -> Refused | None:
+def refusal(
+    error: KafkaError, brokers: Brokers, topic: str = "", group: str = "", transactional_id: str = "", action: str = ""
+) -> Refused | None:
     """Return what an error of Kafka's means if it is a refusal, None if it is anything else.
 
     Args:
         error: of any kind.
         brokers: who said so.
-        name: of the topic, group or transactional id that it is about, where the error does not say.
+        topic, group, transactional_id: what was used, as far as known: errors seldom name it.
+        action: what was to be done, where the right is one on the cluster.
     """
     if error.code() in _NOT_LET_IN:
         return not_let_in(brokers, error.str())
-    return missing_right(error, brokers, name)
+    return missing_right(error, brokers, topic, group, transactional_id, action)
 
 
-def missing_right(error: KafkaError, brokers: Brokers, name: str = "") -> Refused | None:
+def missing_right(
+    error: KafkaError, brokers: Brokers, topic: str = "", group: str = "", transactional_id: str = "", action: str = ""
+) -> Refused | None:
     """Return what an error means if it is a right that is missing, as :func:`refusal` does.
 
     For those who were let in before: one that is running may find the door closed for a moment (:class:`Patience`).
     """
-    kind = _WITHOUT_RIGHT.get(error.code())
-    if kind is None:
+    used = {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED: ("topic", topic),
+        KafkaError.GROUP_AUTHORIZATION_FAILED: ("consumer group", group),
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: ("transactional id", transactional_id),
+    }
+    if error.code() == KafkaError.CLUSTER_AUTHORIZATION_FAILED:
+        return _may_not(brokers, action or f"do this ({error.str()})")
+    if error.code() not in used:
         return None
-    if kind == "cluster":
-        return _may_not(brokers, name or f"do this ({error.str()})")
+    kind, name = used[error.code()]
     return _may_not(brokers, f"use {kind} {name} ({error.str()})" if name else f"use a {kind} ({error.str()})")
 
 

@@ -199,7 +199,7 @@ def _write(bootstrap: Brokers, wanted: Callable[[Policies], Iterator[PolicyEvent
         if new:
             _wait_until_read(bootstrap, _commit(producer, new))
     except (KafkaException, TopicUnusable) as error:
-        broker.raise_refusal(error, bootstrap, FRAUD_POLICIES.name)
+        broker.raise_refusal(error, bootstrap, FRAUD_POLICIES.name, TRANSACTIONAL_ID)
         raise NotPublished(f"{FRAUD_POLICIES.name} at {bootstrap}: {_words(error)}; run it again") from error
     after = before
     for event in new:

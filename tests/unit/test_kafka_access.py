@@ -173,7 +173,9 @@ def test_only_who_is_refused_for_long_is_refused_for_good(pauses: list[float], r
 
 
 def test_a_refusal_names_principal_thing_and_broker_in_one_line() -> None:
-    said = str(refusal(KafkaError(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED), access(SCRAM), "a/b"))
+    said = str(
+        refusal(KafkaError(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED), access(SCRAM), transactional_id="a/b")
+    )
     assert said.startswith("Kafka at b-1:9096,b-2:9096 does not let User:shop use transactional id a/b (")
     assert "\n" not in said
     assert refusal(KafkaError(KafkaError._TRANSPORT), "b:1") is None

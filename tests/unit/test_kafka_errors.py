@@ -88,7 +88,7 @@ def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
     def by_poller(script: Scripted) -> list[int]:
         poller = Poller.__new__(Poller)
-        poller._brokers = ""
+        poller._brokers = poller._group_id = ""
         poller._next, poller._ends = {PLACE: 0}, {}
         batches = poller._group(script._messages)
         return [found.offset() or 0 for batch in batches for found in batch.records]
@@ -118,7 +118,7 @@ def test_any_other_is_raised(reading: Reading, code: int) -> None:
     with pytest.raises((KafkaException, Refused)) as raised:
         reading(Scripted(record(0), instead(code), instead(KafkaError._PARTITION_EOF, 1)))
     if isinstance(raised.value, Refused):
-        assert str(raised.value) == str(refusal(KafkaError(code), "", TOPIC))
+        assert str(raised.value) == str(refusal(KafkaError(code), "", TOPIC, "g"))
     else:
         assert raised.value.args[0].code() == code
 

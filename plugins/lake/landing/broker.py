@@ -51,7 +51,7 @@ def identity(bootstrap: Brokers, topic: Topic) -> tuple[str, int]:
     return str(described.topic_id), len(described.partitions)
 
 
-def raise_refusal(error: Exception, bootstrap: Brokers, name: str) -> None:
+def raise_refusal(error: Exception, bootstrap: Brokers, topic: str, transactional_id: str = "") -> None:
     """Do nothing about an error, unless it says that a right is missing.
 
     Not even if Kafka no longer lets us in: it did when the task began, and will be asked again when it is tried again.
@@ -59,12 +59,14 @@ def raise_refusal(error: Exception, bootstrap: Brokers, name: str) -> None:
     Args:
         error: of any kind.
         bootstrap: whose it is.
-        name: of the topic that it is about.
+        topic, transactional_id: what was used.
 
     Raises:
         KafkaRefuses: it is one, and trying again mends nothing.
     """
-    if isinstance(error, KafkaException) and (refused := missing_right(error.args[0], bootstrap, name)):
+    if not isinstance(error, KafkaException):
+        return
+    if refused := missing_right(error.args[0], bootstrap, topic, READING_GROUPS[LANDING], transactional_id):
         raise KafkaRefuses(str(refused)) from error
 
 

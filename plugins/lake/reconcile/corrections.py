@@ -106,7 +106,7 @@ def emit(
         if producer is not None and new:
             _commit(producer, run_id, new)  # Step 3
     except (KafkaException, TopicUnusable) as error:
-        broker.raise_refusal(error, bootstrap, RECONCILIATION_FINDINGS.name)
+        broker.raise_refusal(error, bootstrap, RECONCILIATION_FINDINGS.name, TRANSACTIONAL_ID)
         raise NotEmitted(f"nothing was emitted on {RECONCILIATION_FINDINGS.name}: {error}; run it again") from error
     findings = sum(isinstance(event, FindingRaised) for event in ours)
     total = sum(1 for _ in events_of(differences))
@@ -134,7 +134,7 @@ def emit_missing(bootstrap: Brokers, transactional_id: str, run_id: str, wanted:
         if new:
             _commit(producer, run_id, new)  # Step 3
     except (KafkaException, TopicUnusable) as error:
-        broker.raise_refusal(error, bootstrap, RECONCILIATION_FINDINGS.name)
+        broker.raise_refusal(error, bootstrap, RECONCILIATION_FINDINGS.name, transactional_id)
         raise NotEmitted(f"nothing was emitted on {RECONCILIATION_FINDINGS.name}: {error}; run it again") from error
     return len(new)
 
