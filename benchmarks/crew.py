@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.registry import Contender
+from kafka_access import access, client
 from order_fraud.relay import ROUTE
 from stack.site import ROOT
 
@@ -37,7 +38,7 @@ class Crew:
         self._contender = contender
         self.environ = {**environ, **contender.environ, **(settings or {}), "BENCH_FOLDER": str(folder)}
         self._folder = folder
-        self._admin = AdminClient({"bootstrap.servers": environ["COUNTERSIGN_KAFKA"], "log_level": 0})
+        self._admin = AdminClient(client(access(environ)) | {"log_level": 0})
         self.running: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, count: int) -> Self:

@@ -6,6 +6,7 @@ from typing import Any
 
 from confluent_kafka import Producer
 
+from kafka_access import Brokers, client
 from order_fraud.events import NewCustomer, NewOrder, encode
 from order_fraud.topics import CUSTOMER_EVENTS
 from producers import patterns
@@ -53,12 +54,12 @@ def _record(customer_id: str, event: NewCustomer | NewOrder) -> dict[str, Any]:
 class Shop:
     """Produces records as fast as the broker takes them."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: Brokers) -> None:
         """Connect."""
         self._failed: list[str] = []
         self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap,
+            client(bootstrap)
+            | {
                 "log_level": 0,  # the broker goes before its clients do
                 "partitioner": "murmur2_random",
                 "enable.idempotence": True,

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import Producer
 
+from kafka_access import Brokers, client
 from order_fraud.topics import CUSTOMER_EVENTS
 
 TICK_S = 0.001
@@ -25,12 +26,12 @@ def write(path: Path, records: Sequence[dict[str, Any]]) -> None:
     path.write_bytes(msgspec.msgpack.encode([(record["key"], record["value"]) for record in records]))
 
 
-def send(bootstrap: str, path: Path, rate: float) -> dict[str, float]:
+def send(bootstrap: Brokers, path: Path, rate: float) -> dict[str, float]:
     """Send all, ``rate`` a second; return how many, from when to when, and how many a second that was."""
     records = msgspec.msgpack.decode(path.read_bytes(), type=list[tuple[bytes, bytes]])
     producer = Producer(
-        {
-            "bootstrap.servers": bootstrap,
+        client(bootstrap)
+        | {
             "partitioner": "murmur2_random",
             "enable.idempotence": True,
             "linger.ms": 1,

@@ -5,17 +5,18 @@ from collections.abc import Callable, Iterator
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from kafka_access import Brokers, client
 from order_fraud.topics import FRAUD_VERDICTS, Topic
 
 QUIET_S = 60.0
 POLL_S = 0.005
 
 
-def reader(bootstrap: str, *, eof: bool = False) -> Consumer:
+def reader(bootstrap: Brokers, *, eof: bool = False) -> Consumer:
     """Return a read_committed consumer that takes a quiet topic's records within milliseconds."""
     return Consumer(
-        {
-            "bootstrap.servers": bootstrap,
+        client(bootstrap)
+        | {
             "log_level": 0,  # the broker goes before its clients do
             "group.id": "bench-witness",  # required by librdkafka, never joined: partitions are assigned by hand
             "enable.auto.commit": False,
@@ -35,7 +36,7 @@ class VerdictWatch:
         last_arrival: Unix time at which the last one arrived.
     """
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: Brokers) -> None:
         """Start to read at the end of the topic as it stands."""
         self.seen: list[tuple[bytes | None, bytes | None]] = []
         self.last_arrival = 0.0
@@ -84,7 +85,7 @@ class VerdictWatch:
         self._consumer.close()
 
 
-def read_all(bootstrap: str, topic: Topic) -> Iterator[Message]:
+def read_all(bootstrap: Brokers, topic: Topic) -> Iterator[Message]:
     """Yield every committed record of a topic, each partition in offset order.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Write docs/events.md, asyncapi.yaml, signals.md and the schemas of scorecards and flows from the code behind them.
+"""Write docs/events.md, asyncapi.yaml, signals.md, tables of msk.md, and schemas of scorecards and flows from the code.
 
-Run it in .venv/streams after a change to plugins/order_fraud or plugins/lake/landing/flow.py; the tests fail until the
-files say what the code says.
+Run it in .venv/streams after a change to plugins/order_fraud, plugins/kafka_access/settings.py or
+plugins/lake/landing/flow.py; the tests fail until the files say what the code says.
 """
 
 import argparse
@@ -13,6 +13,7 @@ sys.path[:0] = [str(DOCS.parent), str(DOCS.parent / "plugins")]
 
 from docs.contracts.asyncapi import asyncapi_page  # noqa: E402 - the path comes first
 from docs.contracts.examples import examples  # noqa: E402
+from docs.contracts.msk import msk_page  # noqa: E402
 from docs.contracts.pages import events_page, flow_schema, scorecard_schema, signals_page  # noqa: E402
 
 
@@ -25,6 +26,7 @@ def pages() -> dict[Path, str]:
         DOCS / "signals.md": signals_page(),
         DOCS / "scorecard.schema.json": scorecard_schema(),
         DOCS / "flow.schema.json": flow_schema(),
+        DOCS / "msk.md": msk_page((DOCS / "msk.md").read_text()),
     }
 
 

@@ -17,13 +17,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from kafka_access import Refused
 from order_fraud.topics import CUSTOMER_EVENTS
 from producers import fields, labels, source
 from producers.book import BadRow, Book
 from producers.fields import BadField
 from producers.labels import WORDS, Word
 from producers.orders_csv import BadFile
-from producers.outbox import BrokerUnusable, Outbox, bootstrap_from_environment
+from producers.outbox import NOT_LET_IN, BrokerUnusable, Outbox, bootstrap_from_environment, brokers
 from producers.shop import (
     ALL_WELL,
     BAD_INPUT,
@@ -48,6 +49,7 @@ exit codes:
   3    some lines were refused; the good ones were sent and acknowledged
   4    no broker answers, or the topic is not there
   5    some records were not acknowledged by the broker; run the same command again
+  6    Kafka refuses user, password or rights: the line says who was refused what
   130  interrupted; what was queued by then was sent, and running again does no harm
 
 examples:
@@ -99,6 +101,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--summary", type=Path, metavar="FILE", help="write the counts to this JSON file")
     parser.add_argument(
         "--bootstrap",
+        type=brokers,
         default=bootstrap_from_environment(),
         metavar="HOST:PORT",
         help="the Kafka broker (default: COUNTERSIGN_KAFKA, else the local stack; now %(default)s)",
@@ -149,9 +152,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.summary:
             options.summary.touch()
         outbox = Outbox(CUSTOMER_EVENTS, options.bootstrap, "feedback")
-    except BrokerUnusable as error:
+    except (BrokerUnusable, Refused) as error:
         say(screen, f"error: {error}")
-        return NO_BROKER
+        return NOT_LET_IN if isinstance(error, Refused) else NO_BROKER
     except (BadFile, BadField, OSError, UnicodeDecodeError, csv.Error) as error:
         say(screen, f"error: {error}")
         return BAD_INPUT

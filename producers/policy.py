@@ -13,7 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+from kafka_access import Refused
 from lake import policies
+from lake.landing.broker import KafkaRefuses
 from lake.policies import NotPublished, PolicyRefused
 from order_fraud.events import Activation
 from order_fraud.policies import Policies
@@ -21,7 +23,7 @@ from order_fraud.policy import BadScorecard, encode, parse
 from order_fraud.policy_diff import differences
 from order_fraud.scorecard import Scorecard
 from order_fraud.topics import FRAUD_POLICIES
-from producers.outbox import BrokerUnusable, Outbox, bootstrap_from_environment
+from producers.outbox import NOT_LET_IN, BrokerUnusable, Outbox, bootstrap_from_environment, brokers
 from scorecards import SCORECARD
 
 ALL_WELL, BAD_INPUT, REFUSED, NO_BROKER = 0, 2, 3, 4
@@ -34,6 +36,7 @@ exit codes:
   3    refused: the version exists with other content, has a code that means something else in another version, or
        was never published
   4    Kafka did not answer, or has no such topic; nothing is half-done, run it again
+  6    Kafka refuses user, password or rights: the line says who was refused what
 
 examples:
   python -m producers.policy show 1 > mine.json          then edit it and give it a version of its own
@@ -55,6 +58,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--bootstrap",
+        type=brokers,
         default=bootstrap_from_environment(),
         metavar="HOST:PORT",
         help="the Kafka broker (default: COUNTERSIGN_KAFKA, else the local stack; now %(default)s)",
@@ -108,6 +112,9 @@ def main(arguments: list[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         return REFUSED
+    except (Refused, KafkaRefuses) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return NOT_LET_IN
     except (BrokerUnusable, NotPublished) as error:
         print(f"error: {error}", file=sys.stderr)
         return NO_BROKER

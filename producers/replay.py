@@ -24,10 +24,12 @@ from confluent_kafka import KafkaException, Producer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from order_fraud.topics import CUSTOMER_EVENTS, DEAD_LETTERS
+import kafka_access
+from kafka_access import Refused, client
+from order_fraud.topics import CUSTOMER_EVENTS, DEAD_LETTERS, REPLAYS
 from producers import replay_file, replay_source, source
 from producers.interrupt import Interrupt
-from producers.outbox import BrokerUnusable, bootstrap_from_environment
+from producers.outbox import NOT_LET_IN, BrokerUnusable, bootstrap_from_environment, brokers, let_in
 from producers.replay_ledger import Ledger, NotSent, entry, sent_before, topics_of
 from producers.replay_report import SHOWN, Tally, harm, kind, refusal, say, show
 from producers.replay_source import Found, NothingThere, Reading, Selection
@@ -41,6 +43,7 @@ exit codes:
   3    some were left out: no topic to send them to
   4    no broker answers, or a topic is not there
   5    the broker did not take them; what it took before stays sent, and running again goes on from there
+  6    Kafka refuses user, password or rights: the line says who was refused what
   130  interrupted; what was sent by then stays sent, and running again goes on from there
 
 examples:
@@ -84,6 +87,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--bootstrap",
+        type=brokers,
         default=bootstrap_from_environment(),
         metavar="HOST:PORT",
         help="the Kafka broker (default: COUNTERSIGN_KAFKA, else the local stack; now %(default)s)",
@@ -101,10 +105,16 @@ def main(arguments: list[str] | None = None) -> int:
     except (replay_file.BadLines, ValueError, OSError) as error:
         say(screen, f"error: {error}")
         return BAD_INPUT
+    except Refused as error:
+        say(screen, f"error: {error}")
+        return NOT_LET_IN
     except (BrokerUnusable, NothingThere) as error:
         say(screen, f"error: {error}")
         return NO_BROKER
     except KafkaException as error:
+        if refused := kafka_access.refusal(error.args[0], options.bootstrap):
+            say(screen, f"error: {refused}")
+            return NOT_LET_IN
         say(screen, f"error: the broker at {options.bootstrap}: {error.args[0].str()}")
         return NO_BROKER
     except NotSent as error:
@@ -116,9 +126,11 @@ def _run(options: argparse.Namespace, screen: Console, interrupt: Interrupt) -> 
     selection = _selection(options)
     total = replay_file.check(options.file, options.to_topic) if options.file else 0
     if options.dry_run or options.export:
-        client = Producer({"bootstrap.servers": options.bootstrap, "log_level": 0})
-        topics, ledger, before = topics_of(client, options.bootstrap), None, sent_before(options.bootstrap)
+        let_in(options.bootstrap, {selection.topic: ("read",), REPLAYS.name: ("read",)})
+        producer = Producer(client(options.bootstrap) | {"log_level": 0})
+        topics, ledger, before = topics_of(producer, options.bootstrap), None, sent_before(options.bootstrap)
     else:
+        let_in(options.bootstrap, _needed(selection.topic, options.to_topic))
         ledger = Ledger(options.bootstrap)
         topics, before = ledger.topics, ledger.sent_before
     if options.to_topic and options.to_topic not in topics:
@@ -158,6 +170,11 @@ def _run(options: argparse.Namespace, screen: Console, interrupt: Interrupt) -> 
     return SOME_LEFT_OUT if tally.left_out else ALL_WELL
 
 
+def _needed(topic: str, to_topic: str | None) -> dict[str, tuple[str, ...]]:
+    """Return what sending from one topic needs; to which topics dead letters go is not known before they are read."""
+    return {topic: ("read",), REPLAYS.name: ("read", "write")} | ({to_topic: ("write",)} if to_topic else {})
+
+
 def _selection(options: argparse.Namespace) -> Selection:
     """Return what is to be read.
 
@@ -189,7 +206,7 @@ def _going(
         elif one.target is None:
             tally.left_out["does not say where it came from: say --to-topic"] += 1
         elif one.target not in topics:
-            tally.left_out[f"the broker has no topic {one.target}: say --to-topic"] += 1
+            tally.left_out[f"the broker has no topic {one.target}, or none for this user: say --to-topic"] += 1
         elif wrong := harm(one.target, one.topic, allow_repeats=options.allow_repeats):
             tally.left_out[wrong] += 1
         elif entry(one) in before and not options.again:

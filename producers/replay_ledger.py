@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from typing import Self
 
 import msgspec
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
-from order_fraud.topics import REPLAYS
+from kafka_access import Brokers, client, refusal
+from order_fraud.rights import TRANSACTIONAL_IDS
+from order_fraud.topics import REPLAY, REPLAYS
 from producers.outbox import ANSWER_SECONDS, BrokerUnusable
 from producers.replay_source import Found, Reading, Selection
 
@@ -38,7 +40,7 @@ def entry(found: Found) -> str:
     return f"{found.place} to {found.target}"
 
 
-def sent_before(bootstrap: str) -> set[str]:
+def sent_before(bootstrap: Brokers) -> set[str]:
     """Return the entries of everything that was ever sent again.
 
     Raises:
@@ -57,11 +59,12 @@ class Ledger:
         sent: records sent, all of them committed once :meth:`close` is through.
     """
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: Brokers) -> None:
         """Connect, and take over from any other replay.
 
         Raises:
             BrokerUnusable: no broker answers, or it has no topic of replays.
+            Refused: Kafka does not let us use our transactional id.
             KafkaException: the broker refuses.
         """
         self.sent = 0
@@ -69,10 +72,10 @@ class Ledger:
         self._in_transaction = 0
         self._failed: list[str] = []
         self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap,
+            client(bootstrap)
+            | {
                 "client.id": "replay",
-                "transactional.id": "countersign-replay",
+                "transactional.id": TRANSACTIONAL_IDS[REPLAY],
                 "partitioner": "murmur2_random",
                 "message.max.bytes": LONGEST_BYTES,
                 "compression.type": "lz4",
@@ -80,8 +83,12 @@ class Ledger:
             },
             logger=_log,
         )
+        self._bootstrap = bootstrap
         self.topics = topics_of(self._producer, bootstrap)
-        self._producer.init_transactions(SERVICE_SECONDS)
+        try:
+            self._producer.init_transactions(SERVICE_SECONDS)
+        except KafkaException as error:
+            raise refusal(error.args[0], bootstrap, transactional_id=TRANSACTIONAL_IDS[REPLAY]) or error from error
         self.sent_before = sent_before(bootstrap)
 
     def __enter__(self) -> Self:
@@ -124,7 +131,7 @@ class Ledger:
                     key,
                     headers=headers,
                     timestamp=timestamp,
-                    on_delivery=lambda error, _: self._failed.append(f"{place}: {error.str()}") if error else None,
+                    on_delivery=lambda error, _: self._note(place, topic, error),
                 )
             except BufferError:
                 self._producer.poll(0.1)
@@ -132,6 +139,10 @@ class Ledger:
             except KafkaException as error:
                 raise NotSent(f"{place}: {error.args[0].str()}") from error
             return
+
+    def _note(self, place: str, topic: str, error: KafkaError | None) -> None:
+        if error is not None:
+            self._failed.append(f"{place}: {refusal(error, self._bootstrap, topic) or error.str()}")
 
     def pause(self, until: float) -> None:
         """Wait until the monotonic clock shows ``until``; an open transaction does not wait with us for long.
@@ -163,14 +174,14 @@ class Ledger:
         self._open_since, self._in_transaction = None, 0
 
 
-def topics_of(client: Producer, bootstrap: str) -> dict[str, int]:
+def topics_of(producer: Producer, bootstrap: Brokers) -> dict[str, int]:
     """Return the broker's topics with their numbers of partitions.
 
     Raises:
         BrokerUnusable: no broker answers, or it has no topic of replays.
     """
     try:
-        known = client.list_topics(timeout=ANSWER_SECONDS).topics
+        known = producer.list_topics(timeout=ANSWER_SECONDS).topics
     except KafkaException as error:
         raise BrokerUnusable(
             f"no Kafka broker answers at {bootstrap} ({error.args[0].str()}): "

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from order_fraud.topics import DEAD_LETTERS
+from kafka_access import Brokers, client
+from order_fraud.rights import READING_GROUPS
+from order_fraud.topics import DEAD_LETTERS, REPLAY
 
 Headers = tuple[tuple[str, bytes | None], ...]
 ANSWER_SECONDS = 15.0
@@ -111,7 +113,7 @@ class Reading:
         gone_over: offsets gone over so far.
     """
 
-    bootstrap: str
+    bootstrap: Brokers
     selection: Selection
     total: int = 0
     gone_over: int = 0
@@ -177,12 +179,12 @@ class Reading:
         return bounds
 
 
-def reader(bootstrap: str) -> Consumer:
+def reader(bootstrap: Brokers) -> Consumer:
     """Return a consumer that belongs to no group and reads what is committed."""
     return Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "countersign-replay",  # required by librdkafka, never joined
+        client(bootstrap)
+        | {
+            "group.id": READING_GROUPS[REPLAY],  # required by librdkafka, never joined
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "enable.partition.eof": True,

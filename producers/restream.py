@@ -10,29 +10,32 @@ import sys
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
+from kafka_access import Brokers, Refused, client, refusal
 from order_fraud.events import BadEvent, CorrectionRequested, decode
-from order_fraud.topics import CUSTOMER_EVENTS, RECONCILIATION_FINDINGS
+from order_fraud.rights import READING_GROUPS
+from order_fraud.topics import CUSTOMER_EVENTS, RECONCILIATION_FINDINGS, SHOP
 from producers import countries, source
 from producers.book import new_order
 from producers.countries import BadTable
 from producers.orders_csv import BadFile
-from producers.outbox import BrokerUnusable, Outbox, bootstrap_from_environment
+from producers.outbox import NOT_LET_IN, BrokerUnusable, Outbox, bootstrap_from_environment, brokers
 
 ALL_WELL, BAD_INPUT, ORDERS_UNKNOWN, NO_BROKER, NOT_DELIVERED = 0, 2, 3, 4, 5
 REMEDY = "stream-order"
 SHOWN = 20
 
 
-def asked_for(bootstrap: str) -> list[str]:
+def asked_for(bootstrap: Brokers) -> list[str]:
     """Return the ids of the orders that corrections ask the shop to stream, each once, sorted.
 
     Raises:
-        KafkaException: the broker refuses.
+        Refused: Kafka does not let us read the topic.
+        KafkaException: another error of the broker.
     """
     consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "countersign-restream",  # required by librdkafka, never joined
+        client(bootstrap)
+        | {
+            "group.id": READING_GROUPS[SHOP],  # required by librdkafka, never joined
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
@@ -51,7 +54,7 @@ def asked_for(bootstrap: str) -> list[str]:
                 elif error.code() == KafkaError._PARTITION_EOF:
                     ends += 1
                 else:
-                    raise KafkaException(error)
+                    raise refusal(error, bootstrap, topic.name, READING_GROUPS[SHOP]) or KafkaException(error)
     finally:
         consumer.close()
     return sorted(wanted)
@@ -73,12 +76,15 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m producers.restream",
         description=__doc__,
         epilog="Exit codes: 0 all sent (or none asked for), 2 wrong usage or unreadable file, 3 an order asked for is "
-        "not in the book, 4 no broker or topic, 5 some records were not acknowledged.",
+        "not in the book, 4 no broker or topic, 5 some records were not acknowledged, 6 Kafka refuses user, password "
+        "or rights.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     source.add_arguments(parser)
     countries.add_argument(parser)
-    parser.add_argument("--bootstrap", default=bootstrap_from_environment(), metavar="HOST:PORT", help="the broker")
+    parser.add_argument(
+        "--bootstrap", type=brokers, default=bootstrap_from_environment(), metavar="HOST:PORT", help="the broker"
+    )
     return parser.parse_args(arguments)
 
 
@@ -93,6 +99,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (BadFile, BadTable) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
+    except Refused as error:
+        print(f"error: {error}", file=sys.stderr)
+        return NOT_LET_IN
     except (BrokerUnusable, KafkaException) as error:
         print(f"error: {error}", file=sys.stderr)
         return NO_BROKER

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from kafka_access import Refused
 from order_fraud.events import Event, NewCustomer, NewOrder
 from order_fraud.topics import CUSTOMER_EVENTS
 from producers import book, countries, source
@@ -23,7 +24,7 @@ from producers.book import Book
 from producers.countries import BadTable
 from producers.interrupt import Interrupt
 from producers.orders_csv import BadFile
-from producers.outbox import BrokerUnusable, Outbox, bootstrap_from_environment
+from producers.outbox import NOT_LET_IN, BrokerUnusable, Outbox, bootstrap_from_environment, brokers
 
 ALL_WELL, BAD_INPUT, ROWS_REJECTED, NO_BROKER, NOT_DELIVERED, INTERRUPTED = 0, 2, 3, 4, 5, 130
 REASONS_SHOWN = 20
@@ -36,6 +37,7 @@ exit codes:
   3    some rows were rejected; the good ones were sent and acknowledged
   4    no broker answers, or the topic is not there
   5    some records were not acknowledged by the broker
+  6    Kafka refuses user, password or rights: the line says who was refused what
   130  interrupted; what was queued by then was sent
 
 examples:
@@ -82,6 +84,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--summary", type=Path, metavar="FILE", help="write the counts to this JSON file")
     parser.add_argument(
         "--bootstrap",
+        type=brokers,
         default=bootstrap_from_environment(),
         metavar="HOST:PORT",
         help="the Kafka broker (default: COUNTERSIGN_KAFKA, else the local stack; now %(default)s)",
@@ -103,9 +106,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.summary:
             options.summary.touch()  # better to learn now that it cannot be written than after the orders are sent
         outbox = Outbox(CUSTOMER_EVENTS, options.bootstrap, "shop")
-    except BrokerUnusable as error:
+    except (BrokerUnusable, Refused) as error:
         say(screen, f"error: {error}")
-        return NO_BROKER
+        return NOT_LET_IN if isinstance(error, Refused) else NO_BROKER
     except (BadFile, BadTable, OSError, UnicodeDecodeError) as error:
         say(screen, f"error: {error}")
         return BAD_INPUT

@@ -9,6 +9,7 @@ import faust
 import msgspec
 from confluent_kafka import KafkaException
 
+from kafka_access import Refused
 from order_fraud.topics import FRAUD_POLICIES
 from streams import admin
 from streams.app import create_app
@@ -17,7 +18,7 @@ from streams.policies import PoliciesUnusable, following
 from streams.settings import explain, from_environment
 from streams.state.spec import StateError
 
-EXIT_USAGE, EXIT_NOT_READY, EXIT_PORT_TAKEN = 2, 4, 5
+EXIT_USAGE, EXIT_NOT_READY, EXIT_PORT_TAKEN, EXIT_REFUSED = 2, 4, 5, 6
 
 _EPILOG = f"""\
 settings, from the environment:
@@ -30,6 +31,9 @@ exit codes:
   {EXIT_NOT_READY}  the broker cannot be reached, its topics differ from the registry, the state folder is no use, or
      {FRAUD_POLICIES.name} does not say which scorecard judges
   {EXIT_PORT_TAKEN}  the port for metrics and health cannot be had
+  {EXIT_REFUSED}  Kafka does not let the worker in (wrong user or password, no AWS credentials), or not do its work (a
+     right is missing): the line says who was refused what. Refused while it runs, for half a minute, it ends with 1,
+     and its successor with this code
 
 batch settings, latency against throughput:
   Every poll is a transaction, and its cost is about the same for one record as for thousands. While little arrives, an
@@ -69,10 +73,13 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         with watched(settings) as observer:
-            admin.check(settings.bootstrap)
+            admin.check(settings.kafka, settings.registered)
             with following(settings, observer) as judging:
                 app = create_app(settings, observer, judging)
                 faust.Worker(app, loglevel=options.log_level.lower(), redirect_stdouts=False).execute_from_commandline()
+    except Refused as error:
+        print(f"streams: {error}", file=sys.stderr)
+        return EXIT_REFUSED
     except (admin.TopicsDiffer, KafkaException, StateError, PoliciesUnusable) as error:
         print(f"streams: {error}", file=sys.stderr)
         return EXIT_NOT_READY

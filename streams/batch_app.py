@@ -51,7 +51,7 @@ class BatchApp(faust.App):
         self.on_ready: Callable[[set[TP]], None] = lambda assigned: None
         super().__init__(
             settings.group,
-            broker=[f"{transport.SCHEME}://{broker}" for broker in settings.bootstrap.split(",")],
+            broker=[f"{transport.SCHEME}://{broker}" for broker in settings.kafka.brokers.split(",")],
             topic_allow_declare=False,
             topic_disable_leader=True,
             web_enabled=False,

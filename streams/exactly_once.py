@@ -12,10 +12,13 @@ one thread.
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from kafka_access import enter, missing_right
+from order_fraud.rights import topics
 from streams.batch import Batch
 from streams.deadline import comes_back_within
 from streams.polling import SERVICE_TIMEOUT_S, START_TIMEOUT_S, Poller
@@ -38,10 +41,12 @@ class ExactlyOnce:
     def __init__(self, settings: Settings, poller: Poller) -> None:
         self._poller = poller
         self._group = settings.group
+        self._brokers, self._services = settings.kafka, settings.registered
+        self._transactional_id = f"{settings.group}/{settings.instance}"
         self._producer = Producer(
             producer_config(settings, poller)
             | {
-                "transactional.id": f"{settings.group}/{settings.instance}",
+                "transactional.id": self._transactional_id,
                 "transaction.timeout.ms": settings.transaction_timeout_ms,
             }
         )
@@ -52,9 +57,15 @@ class ExactlyOnce:
         """Fence off a predecessor of the same name.
 
         Raises:
+            Refused: it may not use its transactional id.
             KafkaException: the broker cannot be reached or refuses.
         """
-        self._producer.init_transactions(START_TIMEOUT_S)
+        try:
+            self._producer.init_transactions(START_TIMEOUT_S)
+        except KafkaException as error:
+            raise (
+                missing_right(error.args[0], self._brokers, transactional_id=self._transactional_id) or error
+            ) from error
 
     def close(self) -> None:
         """Let readers of our topics go on at once, should a transaction have been left open."""
@@ -117,6 +128,9 @@ class ExactlyOnce:
     def _undo(self, error: KafkaException) -> None:
         for state in states_of(self._batches):
             state.rollback()
+        if refused := missing_right(error.args[0], self._brokers):  # to try again would be to try again for ever
+            self._say_which_right()
+            raise refused from error
         # _STATE: the transaction failed in the background (its records timed out in a frozen process, say) and takes no
         # more records. If it is worse than that, aborting fails and takes the worker down.
         if not (error.args[0].txn_requires_abort() or error.args[0].code() == KafkaError._STATE):
@@ -126,6 +140,15 @@ class ExactlyOnce:
         self._open = False
         self._poller.go_back(self._batches)
         raise Aborted from error
+
+    def _say_which_right(self) -> None:
+        """Ask for all rights anew: of a transaction the broker does not tell for which of its topics one is missing.
+
+        Raises:
+            Refused: it names the topic.
+        """
+        with suppress(KafkaException):
+            enter(self._brokers, topics(self._services))
 
     def _retry(self, call: Any, *arguments: Any) -> None:
         """Repeat a transactional call while the broker says that it may be repeated (it is idempotent then)."""

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError
 _PASSING = frozenset(
     {
         KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._AUTHENTICATION,  # of who was let in before; how long it may last, kafka_access.Patience knows
         KafkaError._NOENT,
         KafkaError._RESOLVE,
         KafkaError._TIMED_OUT,

@@ -93,10 +93,10 @@ class Follower:
         Raises:
             PoliciesUnusable, KafkaException: see :func:`following`.
         """
-        place = spans(self._settings.bootstrap, [PLACE])
+        place = spans(self._settings.kafka, [PLACE])
         self._next_offset = place[PLACE][0]
         try:
-            replay(self._settings.bootstrap, {PLACE: self}, place, lambda records, partitions_to_go: None)
+            replay(self._settings.kafka, {PLACE: self}, place, lambda records, partitions_to_go: None)
         except TimeoutError as error:
             raise PoliciesUnusable(str(error)) from error
         self._make_sure()

@@ -7,9 +7,12 @@ itself well. So the broker is asked now and then where the topic ends, and what 
 
 import logging
 import time
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from kafka_access import client, missing_right
+from order_fraud.rights import POLICY_FEED_GROUP
 from order_fraud.topics import FRAUD_POLICIES
 from streams.passing import passes
 from streams.settings import Settings
@@ -34,6 +37,7 @@ class Feed:
     """Reads on from an offset. All methods block and must be called from one thread."""
 
     def __init__(self, settings: Settings, offset: int) -> None:
+        self._brokers = settings.kafka
         self._reached = offset
         self._ask_at = time.monotonic() + ASK_S
         self._wrong_since: float | None = None
@@ -49,6 +53,7 @@ class Feed:
 
         Raises:
             FeedLost: the topic is gone, was made anew, or has records that do not come.
+            Refused: the topic may not be read.
             KafkaException: another error that does not pass by itself.
         """
         record = self._consumer.poll(POLL_S)
@@ -62,7 +67,7 @@ class Feed:
         if error.code() == KafkaError._PARTITION_EOF:
             self._reached = max(self._reached, offset)  # the marks of transactions before it are given to nobody
         elif error.code() not in _GONE and not passes(error):
-            raise KafkaException(error)
+            raise missing_right(error, self._brokers, FRAUD_POLICIES.name, POLICY_FEED_GROUP) or KafkaException(error)
         return None
 
     def _ask(self) -> None:
@@ -101,11 +106,10 @@ def _say_nothing(error: KafkaError) -> None:
     """The worker's other clients tell of an outage already."""
 
 
-def _config(settings: Settings) -> dict[str, object]:
-    return {
-        "bootstrap.servers": settings.bootstrap,
+def _config(settings: Settings) -> dict[str, Any]:
+    return client(settings.kafka) | {
         "client.id": f"{settings.instance}/policies",
-        "group.id": "countersign-policies",  # required by librdkafka, never joined: the partition is assigned by hand
+        "group.id": POLICY_FEED_GROUP,  # required by librdkafka, never joined: the partition is assigned by hand
         "enable.auto.commit": False,
         "isolation.level": "read_committed",
         "enable.partition.eof": True,

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from kafka_access import Patience, Refused, client, missing_right
 from streams.batch import Batch
 from streams.observer import Place
 from streams.passing import passes
@@ -56,7 +57,8 @@ class Poller:
     """One worker's membership in the consumer group, and where it stands in each partition."""
 
     def __init__(self, settings: Settings) -> None:
-        self._bootstrap, self._group_id = settings.bootstrap, settings.group
+        self._brokers, self._group_id = settings.kafka, settings.group
+        self._patience = Patience(settings.kafka)
         self._records = settings.batch_records
         self._linger_s = settings.batch_wait_ms / 1000
         self._assignment: set[Place] = set()
@@ -68,6 +70,7 @@ class Poller:
         self._changed = False
         self._closing = False
         self._fatal: KafkaError | None = None
+        self._refused: Refused | None = None
         self._joined: Any = None
         self._membership: Any = None
         self.consumer = Consumer(_config(settings) | {"error_cb": self.on_error})
@@ -134,7 +137,10 @@ class Poller:
 
         Raises:
             KafkaException: the consumer or the producer will never work again; fenced off, say.
+            Refused: the brokers have not let this worker in for a while, or it lacks a right.
         """
+        if self._refused is not None:
+            raise self._refused
         if self._fatal is not None:
             raise KafkaException(self._fatal)
 
@@ -202,7 +208,7 @@ class Poller:
         if error.code() == KafkaError._PARTITION_EOF:
             self._ends[cast(Place, (message.topic(), message.partition()))] = cast(int, message.offset())
         elif not passes(error):
-            raise KafkaException(error)
+            raise missing_right(error, self._brokers, message.topic() or "", self._group_id) or KafkaException(error)
 
     def _stable_offsets(self, places: set[Place]) -> dict[Place, int]:
         """Return where each partition goes on, once no transaction of a former owner is open on it."""
@@ -217,7 +223,7 @@ class Poller:
     def _begin_at(self, places: set[Place]) -> dict[Place, int]:
         """Return where each partition goes on: what the group says, unless the log knows better."""
         starts = self._stable_offsets(places)
-        for place, offset in read_positions(self._bootstrap, self._group_id, places).items():
+        for place, offset in read_positions(self._brokers, self._group_id, places).items():
             if offset > starts[place]:
                 log.warning(
                     "%s, partition %d: the group says offset %d, but everything before %d is decided: its coordinator "
@@ -230,8 +236,9 @@ class Poller:
     def on_error(self, error: KafkaError) -> None:
         """Librdkafka lives on after a fatal error without ever giving a record again: the worker must not."""
         if error.fatal():
-            self._fatal = error
+            self._fatal, self._refused = error, missing_right(error, self._brokers)
         else:
+            self._refused = self._refused or self._patience.hear(error)
             log.warning("kafka: %s", error)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -252,8 +259,7 @@ class Poller:
 
 
 def _config(settings: Settings) -> dict[str, Any]:
-    return {
-        "bootstrap.servers": settings.bootstrap,
+    return client(settings.kafka) | {
         "group.id": settings.group,
         "group.instance.id": settings.instance,
         "client.id": settings.instance,

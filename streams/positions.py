@@ -14,6 +14,7 @@ from typing import cast
 
 from confluent_kafka import Message
 
+from kafka_access import Brokers
 from order_fraud.topics import STREAM_POSITIONS
 from streams.batch import NOW, Batch, Send
 from streams.state.restore import Place, replay, spans
@@ -26,7 +27,7 @@ def position(group: str, batch: Batch) -> Send:
     return STREAM_POSITIONS.name, str(batch.next_offset).encode(), _key(group, place), _home(place), NOW, {}
 
 
-def read_positions(bootstrap: str, group: str, places: Iterable[Place]) -> dict[Place, int]:
+def read_positions(brokers: Brokers, group: str, places: Iterable[Place]) -> dict[Place, int]:
     """Return where partitions go on, as far as a transaction has ever said so.
 
     Waits for the transactions that are open on the positions of these partitions.
@@ -38,7 +39,7 @@ def read_positions(bootstrap: str, group: str, places: Iterable[Place]) -> dict[
     """
     wanted = set(places)
     told = {(STREAM_POSITIONS.name, home): _Told() for home in {_home(place) for place in wanted}}
-    replay(bootstrap, told, spans(bootstrap, told), lambda records, partitions_to_go: None)
+    replay(brokers, told, spans(brokers, told), lambda records, partitions_to_go: None)
     found = {}
     for place in wanted:
         record = told[STREAM_POSITIONS.name, _home(place)].last.get(_key(group, place))

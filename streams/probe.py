@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from kafka_access import client as client_settings
 from streams.progress import Progress
 from streams.settings import Settings
 
@@ -37,11 +38,11 @@ def _say_nothing(error: KafkaError) -> None:
 
 def _ask(settings: Settings, progress: Progress, every_s: float, over: threading.Event) -> None:
     client = AdminClient(
-        {
-            "bootstrap.servers": settings.bootstrap,
+        client_settings(settings.kafka)
+        | {
             "client.id": f"{settings.instance}/health",
             "log_level": 0,  # /health says it in words
-            "error_cb": _say_nothing,  # type: ignore[dict-item]  # callbacks are missing in its type
+            "error_cb": _say_nothing,
         }
     )
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]

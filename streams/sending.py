@@ -5,6 +5,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from kafka_access import client
 from order_fraud.topics import DEAD_LETTERS
 from streams.batch import NOW, Batch, Changelogged
 from streams.letters import letter
@@ -16,8 +17,7 @@ ANY_PARTITION = -1
 
 def producer_config(settings: Settings, poller: Poller) -> dict[str, Any]:
     """Return librdkafka's settings of a worker's producer, whatever it guarantees."""
-    return {
-        "bootstrap.servers": settings.bootstrap,
+    return client(settings.kafka) | {
         "client.id": settings.instance,
         "error_cb": poller.on_error,
         "partitioner": "murmur2_random",  # Kafka's own; librdkafka's default is crc32, and keys would part ways

@@ -13,23 +13,30 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
+import kafka_access
+from kafka_access import Access
+from order_fraud.rights import GROUP
+from order_fraud.topics import DELIVERY, FRAUD
+
 Service = Literal["fraud", "delivery"]
 Guarantee = Literal["exactly-once", "at-least-once"]
 State = Literal["memory", "rocksdb"]
 
 PREFIX = "COUNTERSIGN_"
+_REGISTERED: Mapping[Service, str] = {"fraud": FRAUD, "delivery": DELIVERY}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings of one worker; each stands in the variable ``COUNTERSIGN_<FIELD>``, ``bootstrap`` in ``…_KAFKA``.
+    """Settings of one worker; each stands in the variable ``COUNTERSIGN_<FIELD>``.
+
+    Attributes:
+        kafka: the brokers and what lets us in, which has variables of its own (:mod:`kafka_access.settings`).
 
     Raises:
         ValueError: settings do not go together; the message names their variables and the remedy.
     """
 
-    bootstrap: Annotated[
-        str, Meta(min_length=1, description="Kafka brokers, host:port; several are separated by commas.")
-    ] = "127.0.0.1:19092"
+    kafka: Access = Access()
     group: Annotated[
         str,
         Meta(
@@ -37,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Consumer group of all workers. Another name is another pipeline that starts at the oldest "
             "records and writes every verdict again.",
         ),
-    ] = "countersign"
+    ] = GROUP
     instance: Annotated[
         str,
         Meta(
@@ -144,6 +151,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Meta(description="File touched when the worker has its first partitions and their histories.")
     ] = None
 
+    @property
+    def registered(self) -> list[str]:
+        """The services that this worker runs, as the registry of topics calls them."""
+        return [_REGISTERED[service] for service in self.services]
+
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
         if self.state == "rocksdb" and self.state_dir is None:
@@ -171,23 +183,29 @@ class Entry:
 
 def variable(field: str) -> str:
     """Return the name of a setting's environment variable."""
-    return f"{PREFIX}KAFKA" if field == "bootstrap" else f"{PREFIX}{field.upper()}"
+    return f"{PREFIX}{field.upper()}"
 
 
 def entries() -> Iterator[Entry]:
-    """Yield all settings in the order of their declaration."""
+    """Yield all settings but those of Kafka in the order of their declaration."""
     types = get_type_hints(Settings, include_extras=True)
     for field, default in zip(Settings.__struct_fields__, Settings.__struct_defaults__, strict=True):
+        if field == "kafka":
+            continue
         kind, meta = get_args(types[field])
         yield Entry(field, variable(field), _written(default), _allowed(kind, meta), meta.description)
 
 
 def explain(width: int = 100) -> str:
     """Return the settings as a text for ``--help``."""
-    return "\n".join(
-        f"  {entry.variable}  ({entry.allowed}; default {entry.default or 'none'})\n"
-        + textwrap.fill(entry.meaning, width, initial_indent="      ", subsequent_indent="      ")
-        for entry in entries()
+    return (
+        kafka_access.settings.explain(width)
+        + "\n"
+        + "\n".join(
+            f"  {entry.variable}  ({entry.allowed}; default {entry.default or 'none'})\n"
+            + textwrap.fill(entry.meaning, width, initial_indent="      ", subsequent_indent="      ")
+            for entry in entries()
+        )
     )
 
 
@@ -199,7 +217,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     """
     environment = os.environ if environment is None else environment
     types = get_type_hints(Settings, include_extras=True)
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {"kafka": kafka_access.access(environment)}
     for entry in entries():
         text = environment.get(entry.variable, "").strip()
         if not text:

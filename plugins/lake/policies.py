@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from kafka_access import Brokers, client
 from lake.errors import Hopeless
 from lake.landing import broker
 from lake.landing.broker import Bounds, TopicUnusable
@@ -23,19 +24,21 @@ from order_fraud.codes import clashes
 from order_fraud.events import MAX_POLICY_BYTES, Activation, PolicyPublished, encode
 from order_fraud.policies import Policies, PolicyEvent, Refused
 from order_fraud.policy import check
+from order_fraud.rights import TRANSACTIONAL_IDS
 from order_fraud.scorecard import Scorecard
-from order_fraud.topics import FRAUD_POLICIES
+from order_fraud.topics import FRAUD_POLICIES, POLICY
 from scorecards import PANEL
 
 log = logging.getLogger(__name__)
 
-TRANSACTIONAL_ID = "policy-publisher"
+TRANSACTIONAL_ID = TRANSACTIONAL_IDS[POLICY]
 TIMEOUT_S = 30.0
 _NO_LEADER = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REPLICA_NOT_AVAILABLE)
 # What comes in place of a record never bears the mark "retriable", whatever it is.
 _PASSING = (
     *_NO_LEADER,
     KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._AUTHENTICATION,
     KafkaError._RESOLVE,
     KafkaError._TIMED_OUT,
     KafkaError._TRANSPORT,
@@ -80,7 +83,7 @@ class NotPublished(RuntimeError):
     """Kafka did not confirm it; the message says what it said. Trying again is safe, whether it was written or not."""
 
 
-def read(bootstrap: str) -> Policies:
+def read(bootstrap: Brokers) -> Policies:
     """Return all that was published on ``fraud.policies``, and who judges by it; unusable records are logged.
 
     Raises:
@@ -89,10 +92,11 @@ def read(bootstrap: str) -> Policies:
     try:
         return _read(bootstrap)
     except (KafkaException, TopicUnusable) as error:
+        broker.raise_refusal(error, bootstrap, FRAUD_POLICIES.name)
         raise NotPublished(f"{FRAUD_POLICIES.name} cannot be read at {bootstrap}: {_words(error)}") from error
 
 
-def publish(bootstrap: str, scorecard: Scorecard, at: datetime) -> bool:
+def publish(bootstrap: Brokers, scorecard: Scorecard, at: datetime) -> bool:
     """Publish a version; it judges nothing until it is activated or put on trial.
 
     Args:
@@ -113,7 +117,7 @@ def publish(bootstrap: str, scorecard: Scorecard, at: datetime) -> bool:
     return _write(bootstrap, lambda known: _new(known, policies.publication(scorecard, at))).new
 
 
-def activate(bootstrap: str, choose: Choice, at: datetime) -> Written:
+def activate(bootstrap: Brokers, choose: Choice, at: datetime) -> Written:
     """Let a published version judge, with others on trial beside it. A bundled one is published first if need be.
 
     Args:
@@ -176,11 +180,11 @@ def refuse_too_long(event: PolicyEvent) -> None:
         )
 
 
-def _write(bootstrap: str, wanted: Callable[[Policies], Iterator[PolicyEvent]]) -> Written:
+def _write(bootstrap: Brokers, wanted: Callable[[Policies], Iterator[PolicyEvent]]) -> Written:
     try:
         producer = Producer(
-            {
-                "bootstrap.servers": bootstrap,
+            client(bootstrap)
+            | {
                 "transactional.id": TRANSACTIONAL_ID,
                 "transaction.timeout.ms": int(TIMEOUT_S * 1000),
                 "partitioner": "murmur2_random",
@@ -195,6 +199,7 @@ def _write(bootstrap: str, wanted: Callable[[Policies], Iterator[PolicyEvent]]) 
         if new:
             _wait_until_read(bootstrap, _commit(producer, new))
     except (KafkaException, TopicUnusable) as error:
+        broker.raise_refusal(error, bootstrap, FRAUD_POLICIES.name, TRANSACTIONAL_ID)
         raise NotPublished(f"{FRAUD_POLICIES.name} at {bootstrap}: {_words(error)}; run it again") from error
     after = before
     for event in new:
@@ -217,7 +222,7 @@ def _commit(producer: Producer, new: list[PolicyEvent]) -> int:
     return max(offsets)
 
 
-def _wait_until_read(bootstrap: str, offset: int) -> None:
+def _wait_until_read(bootstrap: Brokers, offset: int) -> None:
     """Wait until whoever reads now finds a record: the broker confirms a commit a moment before it marks its end.
 
     Raises:
@@ -231,7 +236,7 @@ def _wait_until_read(bootstrap: str, offset: int) -> None:
             time.sleep(0.01)
 
 
-def _read(bootstrap: str) -> Policies:
+def _read(bootstrap: Brokers) -> Policies:
     known = policies.initial(PANEL)
     for message in _messages(bootstrap):
         try:
@@ -241,7 +246,7 @@ def _read(bootstrap: str) -> Policies:
     return known
 
 
-def _messages(bootstrap: str) -> Iterator[Message]:
+def _messages(bootstrap: Brokers) -> Iterator[Message]:
     """Yield every committed record, up to the end that the topic has now: its last stable offset."""
     with broker.reader(bootstrap) as consumer:
         bound = _bound(consumer)

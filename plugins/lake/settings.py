@@ -1,4 +1,4 @@
-"""Where the batch half finds its broker, its bucket and its catalog: the environment and nothing else."""
+"""Where the batch half finds its bucket and its catalog: the environment and nothing else."""
 
 import os
 from collections.abc import Mapping
@@ -16,7 +16,6 @@ class Settings:
     """The addresses and credentials that every task of the batch half shares.
 
     Attributes:
-        kafka: bootstrap servers, ``host:port[,host:port…]``.
         s3_endpoint: address of an S3-compatible store; ``None`` means AWS itself.
         bucket: the bucket of warehouse and reports.
         catalog: SQLAlchemy URI of the Iceberg SQL catalog, or ``glue`` for AWS Glue.
@@ -24,7 +23,6 @@ class Settings:
         access_key, secret_key: S3 credentials; ``None`` leaves them to the usual AWS chain (roles, profiles).
     """
 
-    kafka: str = "127.0.0.1:19092"
     s3_endpoint: str | None = "http://127.0.0.1:18333"
     bucket: str = "countersign"
     catalog: str = ""
@@ -56,7 +54,6 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
         missing = "AWS_SECRET_ACCESS_KEY" if secret is None else "AWS_ACCESS_KEY_ID"
         raise BadSetting(f"{missing} is not set although its other half is: set both, or neither to use an AWS role")
     return Settings(
-        kafka=env.get("COUNTERSIGN_KAFKA") or Settings.kafka,
         s3_endpoint=env.get("COUNTERSIGN_S3_ENDPOINT", Settings.s3_endpoint or "") or None,
         bucket=env.get("COUNTERSIGN_BUCKET") or Settings.bucket,
         catalog=catalog,

@@ -8,9 +8,8 @@ from typing import Any
 from airflow.sdk import get_current_context
 
 from lake.catalog import open_catalog
-from lake.connections import endpoint, masker
+from lake.connections import endpoint, kafka, masker
 from lake.landing.flows import load
-from lake.settings import from_environment
 from order_fraud.topics import ARCHIVED
 
 Ends = dict[str, dict[str, int]]
@@ -25,18 +24,17 @@ def mark_ends() -> Ends:
     """Return how far each archived topic reaches, so that no landing takes an effect without its cause."""
     from lake.landing import broker
 
-    found = broker.ends(from_environment().kafka, reversed(ARCHIVED))
+    found = broker.ends(kafka("landing"), reversed(ARCHIVED))
     return {name: {str(partition): end for partition, end in ends.items()} for name, ends in found.items()}
 
 
 def land_topic(name: str, ends: Ends) -> dict[str, Any]:
     """Land one archived topic up to its mark and return what it brought: table, rows, quarantined, seconds."""
-    from lake.landing import kafka
+    from lake.landing.kafka import land_topic as land
 
-    settings = from_environment()
     topic = next(topic for topic in ARCHIVED if topic.name == name)
     until = {int(partition): end for partition, end in ends[name].items()}
-    return asdict(kafka.land_topic(open_catalog(settings), topic, settings.kafka, masker(), run_id(), until))
+    return asdict(land(open_catalog(), topic, kafka("landing"), masker(), run_id(), until))
 
 
 def record_labels() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
+from kafka_access import Brokers, client
 from order_fraud.events import DeliveryHeld, DeliveryReleased, NoFraudDetected, PossibleFraud, Verdict, decode
 from order_fraud.topics import DELIVERY_EVENTS, FRAUD_VERDICTS, Topic
 
@@ -51,7 +52,7 @@ class Tally:
 
 
 def follow(
-    bootstrap: str,
+    bootstrap: Brokers,
     orders: Iterable[str],
     watch: Callable[[], None],
     progress: Callable[[int], None],
@@ -70,8 +71,8 @@ def follow(
     wanted = set(orders)
     tally = Tally()
     consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
+        client(bootstrap)
+        | {
             "group.id": "countersign-demo",  # required by librdkafka, never joined
             "enable.auto.commit": False,
             "isolation.level": "read_committed",

@@ -8,6 +8,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from kafka_access import client
 from stack.part import Part
 from stack.ports import HOST
 from stack.site import PYTHON, ROOT, Site
@@ -94,9 +95,9 @@ def _waiting_for_broker(bootstrap: str) -> str:
         if probe.connect_ex((host, int(port))):
             return bootstrap
     # log_level 0: while the broker starts, librdkafka would tell the terminal about each refused connection.
-    client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "socket.connection.setup.timeout.ms": 1000})
+    admin = AdminClient(client(bootstrap) | {"log_level": 0, "socket.connection.setup.timeout.ms": 1000})
     try:
-        client.list_topics(timeout=1)
+        admin.list_topics(timeout=1)
     except KafkaException as error:
         return f"{bootstrap} ({error.args[0].str()})"
     return ""

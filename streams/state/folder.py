@@ -11,6 +11,7 @@ from urllib.parse import quote
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
 
+from kafka_access import Brokers, client
 from streams.state.restore import REQUEST_TIMEOUT_S, Place
 from streams.state.rocks import Past, RocksStore, new_cache, open_store
 from streams.state.spec import Spec, StateError
@@ -28,14 +29,14 @@ class Folder:
     it ends.
     """
 
-    def __init__(self, state_dir: str, group: str, instance: str, bootstrap: str) -> None:
+    def __init__(self, state_dir: str, group: str, instance: str, brokers: Brokers) -> None:
         """Lock the folder.
 
         Raises:
             StateError: another worker has it, or it cannot be made; the message names it and the remedy.
         """
         self.path = Path(state_dir) / _name(group) / _name(instance)
-        self._bootstrap = bootstrap
+        self._brokers = brokers
         self._cache = new_cache()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -92,7 +93,7 @@ class Folder:
 
         Half, because a restore takes its time, and clocks are set.
         """
-        admin = AdminClient({"bootstrap.servers": self._bootstrap})
+        admin = AdminClient(client(self._brokers))
         names = list(changelogs)
         cluster = admin.describe_cluster(request_timeout=REQUEST_TIMEOUT_S).result().cluster_id
         topics = admin.describe_topics(TopicCollection(names), request_timeout=REQUEST_TIMEOUT_S)

@@ -5,11 +5,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from kafka_access import Brokers, client
+from order_fraud.rights import RESTORE_GROUP
 from streams.passing import passes
 
 log = logging.getLogger(__name__)
@@ -68,13 +70,13 @@ class Progress:
             )
 
 
-def spans(bootstrap: str, places: Iterable[Place]) -> dict[Place, tuple[int, int]]:
+def spans(brokers: Brokers, places: Iterable[Place]) -> dict[Place, tuple[int, int]]:
     """Return the first and the end offset of partitions, open transactions included.
 
     Raises:
         KafkaException: the broker cannot be reached or refuses; a changelog is missing, say.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient(client(brokers))
     wanted = list(places)
     starts = _ask(admin, wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
     ends = _ask(admin, wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call]
@@ -105,7 +107,7 @@ def _ask(admin: AdminClient, places: list[Place], spec: OffsetSpec) -> dict[Plac
 
 
 def replay(
-    bootstrap: str,
+    brokers: Brokers,
     tables: Mapping[Place, Loading],
     ranges: Mapping[Place, tuple[int, int]],
     told: Callable[[int, int], None],
@@ -113,7 +115,7 @@ def replay(
     """Load each changelog partition into its table; return how many records that were.
 
     Args:
-        bootstrap: brokers.
+        brokers: where to read.
         tables: one for each partition to read.
         ranges: where to begin in each, and the end to reach. Reading waits, read_committed, for the transactions that
             are open before that end: their commit or abort belongs to it.
@@ -130,7 +132,7 @@ def replay(
     progress = Progress(told, sum(ranges[place][1] for place in waiting) - begun)
     if not waiting:
         return 0
-    consumer = Consumer(_config(bootstrap))
+    consumer = Consumer(_config(brokers))
     heard = time.monotonic()
     try:
         consumer.assign([TopicPartition(topic, partition, ranges[topic, partition][0]) for topic, partition in waiting])
@@ -193,10 +195,9 @@ def _end(message: Message) -> int | None:
     return None
 
 
-def _config(bootstrap: str) -> dict[str, str | int | bool]:
-    return {
-        "bootstrap.servers": bootstrap,
-        "group.id": "countersign-restore",  # required by librdkafka, never joined: partitions are assigned by hand
+def _config(brokers: Brokers) -> dict[str, Any]:
+    return client(brokers) | {
+        "group.id": RESTORE_GROUP,  # required by librdkafka, never joined: partitions are assigned by hand
         "enable.auto.commit": False,
         "isolation.level": "read_committed",
         "enable.partition.eof": True,

@@ -41,7 +41,7 @@ class Tables:
         Raises:
             StateError: the folder for the files cannot be used; the message names it and the remedy.
         """
-        self._bootstrap = settings.bootstrap
+        self._brokers = settings.kafka
         self._specs: Sequence[Spec] = tuple(specs)
         self._watching = watching
         self._tables: dict[Place, Table[Any]] = {}
@@ -91,11 +91,11 @@ class Tables:
             meanwhile()
 
         started = time.monotonic()
-        ranges = spans(self._bootstrap, wanted)
+        ranges = spans(self._brokers, wanted)
         tables = self._open(wanted, ranges)
         try:
             to_read = {place: (max(first, tables[place].next_offset), end) for place, (first, end) in ranges.items()}
-            records = replay(self._bootstrap, tables, to_read, tell)
+            records = replay(self._brokers, tables, to_read, tell)
             for table in tables.values():
                 table.loaded()
         except BaseException:
@@ -124,4 +124,4 @@ def _folder(settings: Settings) -> "Folder | None":
         return None
     from streams.state.folder import Folder  # RocksDB is loaded only where it is asked for
 
-    return Folder(str(settings.state_dir), settings.group, settings.instance, settings.bootstrap)
+    return Folder(str(settings.state_dir), settings.group, settings.instance, settings.kafka)

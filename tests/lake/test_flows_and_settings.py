@@ -215,7 +215,7 @@ def test_settings_name_what_is_missing() -> None:
 
 def test_settings_have_the_local_stack_as_default_and_aws_on_demand() -> None:
     local = from_environment({"COUNTERSIGN_CATALOG": "sqlite:////c.db"})
-    assert (local.kafka, local.s3_endpoint) == ("127.0.0.1:19092", "http://127.0.0.1:18333")
+    assert local.s3_endpoint == "http://127.0.0.1:18333"
     assert local.warehouse == "s3://countersign/warehouse"
     aws = from_environment({"COUNTERSIGN_CATALOG": "glue", "COUNTERSIGN_S3_ENDPOINT": "", "COUNTERSIGN_BUCKET": "b"})
     assert (aws.s3_endpoint, aws.warehouse) == (None, "s3://b/warehouse")

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from order_fraud import topics
+from kafka_access import Access
+from order_fraud import rights, topics
 from streams import admin
 from streams.__main__ import EXIT_NOT_READY, EXIT_USAGE, main
 from streams.batch import Batch, batches
@@ -47,7 +48,7 @@ def test_a_batch_of_two_agents_is_finished_when_both_came_through() -> None:
 def test_settings_come_from_the_environment() -> None:
     assert from_environment({}) == Settings()
     given = {"COUNTERSIGN_KAFKA": "broker:1", "COUNTERSIGN_BATCH_RECORDS": "5", "COUNTERSIGN_GROUP": "mine"}
-    assert from_environment(given) == Settings(bootstrap="broker:1", batch_records=5, group="mine")
+    assert from_environment(given) == Settings(kafka=Access(brokers="broker:1"), batch_records=5, group="mine")
 
 
 def test_a_wrong_setting_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,12 +64,13 @@ def test_a_topic_that_differs_from_the_registry_is_a_clear_start_up_error(
     assert admin.create(bootstrap) == []
     client = AdminClient({"bootstrap.servers": bootstrap})
     other = topics.Topic(
-        name="test.other", key="-", writers={}, readers=(), description="-", partitions=3, retention_ms=1
+        name="test.other", key="-", writers={}, readers=(topics.FRAUD,), description="-", partitions=3, retention_ms=1
     )
     client.create_topics([NewTopic(other.name, 2)])[other.name].result()
     wait_for(lambda: other.name in client.list_topics(timeout=5).topics)
-    missing = topics.Topic(name="test.missing", key="-", writers={}, readers=(), description="-")
-    monkeypatch.setattr(admin, "TOPICS", (*topics.TOPICS, other, missing))
+    missing = topics.Topic(name="test.missing", key="-", writers={}, readers=(topics.FRAUD,), description="-")
+    for module in (admin, rights):
+        monkeypatch.setattr(module, "TOPICS", (*topics.TOPICS, other, missing))
     monkeypatch.setenv("COUNTERSIGN_KAFKA", bootstrap)
     assert main(["worker"]) == EXIT_NOT_READY
     said = capsys.readouterr().err

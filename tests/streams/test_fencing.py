@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from kafka_access import Access
 from order_fraud import topics
 from streams.batch import Batch
 from streams.exactly_once import Aborted, ExactlyOnce
@@ -19,7 +20,7 @@ from tests.streams.witness import read, wait_for
 @pytest.mark.parametrize("sent", [True, False])
 def test_a_predecessor_of_the_same_name_can_never_commit(bootstrap: str, sent: bool) -> None:
     """The zombie: it has a batch in hand, its outputs perhaps sent already, when its successor starts."""
-    settings = Settings(bootstrap=bootstrap, group="zombies", instance="one")
+    settings = Settings(kafka=Access(brokers=bootstrap), group="zombies", instance="one")
     pollers = [Poller(settings), Poller(settings)]
     for poller in pollers:  # nobody assigns anything here: it is the name alone that must fence
         poller._membership = poller.consumer.consumer_group_metadata()
@@ -51,7 +52,7 @@ class Member:
     """As much of a worker as belongs to the group: it polls, and commits what it has in hand when it is told to."""
 
     def __init__(self, bootstrap: str, instance: str) -> None:
-        settings = Settings(bootstrap=bootstrap, group="moved", instance=instance)
+        settings = Settings(kafka=Access(brokers=bootstrap), group="moved", instance=instance)
         self.poller = Poller(settings)
         self.committing = ExactlyOnce(settings, self.poller)
         self.committing.start()

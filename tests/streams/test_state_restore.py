@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
+from kafka_access import Access
 from streams.settings import Settings
 from streams.state import Codec, Spec, Table, Tables, Unreadable, restore
 from tests.streams.witness import wait_for
@@ -41,7 +42,7 @@ class Watching:
 
 
 def tables_of(bootstrap: str, spec: Spec, watching: Watching | None = None) -> Tables:
-    return Tables(Settings(bootstrap=bootstrap), [spec], watching or Watching())
+    return Tables(Settings(kafka=Access(brokers=bootstrap)), [spec], watching or Watching())
 
 
 def restored(bootstrap: str, spec: Spec) -> Table[int]:

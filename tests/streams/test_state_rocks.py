@@ -15,6 +15,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from kafka_access import Access
 from order_fraud import events, topics
 from order_fraud.relay import ROUTE
 from stack import Ports, Stack
@@ -60,7 +61,7 @@ class Life:
     def __init__(self, broker: str, spec: Spec, folder: Path, instance: str = "one") -> None:
         self.read = 0
         self._spec = spec
-        settings = Settings(bootstrap=broker, state="rocksdb", state_dir=str(folder), instance=instance)
+        settings = Settings(kafka=Access(brokers=broker), state="rocksdb", state_dir=str(folder), instance=instance)
         self._tables = Tables(settings, [spec], self)
         self._tables.restore([(INPUT, 1)])
         self._producer = Producer({"bootstrap.servers": broker, "transactional.id": f"{spec.changelog}/{instance}"})
@@ -228,8 +229,8 @@ def contents(broker: str, state_dir: str) -> tuple[dict[str, Any], dict[str, Any
     read: list[int] = []
     found = []
     for settings in (
-        Settings(bootstrap=broker, instance="worker-1", state="rocksdb", state_dir=state_dir),
-        Settings(bootstrap=broker),
+        Settings(kafka=Access(brokers=broker), instance="worker-1", state="rocksdb", state_dir=state_dir),
+        Settings(kafka=Access(brokers=broker)),
     ):
         tables = Tables(settings, SPECS, watching)
         tables.restore(places)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
+from kafka_access import Brokers, client
 from order_fraud import events, policies, topics
 from order_fraud.judge import Panel
 from order_fraud.policies import Policies
@@ -28,7 +29,7 @@ def send(bootstrap: str, records: Iterable[tuple[bytes | None, bytes]], topic: T
     assert not failed
 
 
-def read(bootstrap: str, topic: Topic, *, planted: bool = False) -> list[Message]:
+def read(bootstrap: Brokers, topic: Topic, *, planted: bool = False) -> list[Message]:
     """Return every committed record of a topic, partition by partition in offset order.
 
     Records that bear the header ``PLANTED`` were put there by a test in place of a service, and are left out unless
@@ -36,7 +37,7 @@ def read(bootstrap: str, topic: Topic, *, planted: bool = False) -> list[Message
     """
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **client(bootstrap),
             "group.id": "witness",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",

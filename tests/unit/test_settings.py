@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.settings import Settings, entries, from_environment, variable
+from kafka_access import Access
+from streams.settings import Settings, entries, from_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +31,7 @@ def test_each_setting_has_its_variable_and_its_type() -> None:
         }
     )
     assert told == Settings(
-        bootstrap="a:1,b:2",
+        kafka=Access(brokers="a:1,b:2"),
         services=frozenset({"fraud"}),
         guarantee="at-least-once",
         batch_records=7,
@@ -87,7 +88,7 @@ def test_help_explains_every_setting_and_a_wrong_one_ends_with_code_2() -> None:
     for entry in entries():
         assert f"{entry.variable} (" in words
         assert entry.meaning in words
-    assert variable("bootstrap") == "COUNTERSIGN_KAFKA"
+    assert "  COUNTERSIGN_KAFKA  (" in told.stdout
     refused = worker(COUNTERSIGN_STATE="disk")
     assert refused.returncode == 2
     assert refused.stderr == "streams: COUNTERSIGN_STATE='disk': must be memory or rocksdb; leave it out for memory\n"

@@ -11,7 +11,7 @@ from lake import policies
 from lake.activate.difference import headline, request
 from lake.backtest.run import Trial, backtest
 from lake.catalog import open_catalog
-from lake.connections import masker
+from lake.connections import kafka, masker
 from lake.errors import Hopeless
 from lake.reconcile.parity import read_panels
 from lake.reconcile.read import Lake
@@ -42,7 +42,7 @@ def compare() -> dict[str, Any]:
     context = get_current_context()
     params = context["params"]
     settings = from_environment()
-    published = policies.read(settings.kafka)
+    published = policies.read(kafka("policies"))
     version = chosen(published, params["version"])
     active = published.panel.active.version
     lake = Lake(open_catalog(settings))
@@ -86,7 +86,7 @@ def activate(compared: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]
     by = (answer.get("responded_by_user") or {}).get("name") or "a person"
     reason = f"{params['reason']} Approved by {by}: {compared['effect']}"[:2000]
     choose = partial(approved, compared["version"], compared["active"], params["owner"], reason)
-    panel = policies.activate(from_environment().kafka, choose, datetime.now(UTC)).after.panel
+    panel = policies.activate(kafka("policies"), choose, datetime.now(UTC)).after.panel
     return {"active": panel.active.version, "shadows": [shadow.version for shadow in panel.shadows]}
 
 

@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
+from kafka_access import Brokers
 from lake import tables
 from lake.errors import Hopeless
 from lake.landing import broker
@@ -49,7 +50,7 @@ class LandingStalled(RuntimeError):
 def land_topic(
     catalog: Catalog,
     topic: Topic,
-    bootstrap: str,
+    bootstrap: Brokers,
     mask: Masker,
     run_id: str,
     until: Mapping[int, int] | None = None,

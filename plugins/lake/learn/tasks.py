@@ -10,6 +10,7 @@ from airflow.sdk import get_current_context
 
 from lake import policies
 from lake.catalog import open_catalog
+from lake.connections import kafka
 from lake.learn.archive import known
 from lake.learn.card import Capacity
 from lake.learn.training import CannotLearn, Training, Wish, train
@@ -62,7 +63,7 @@ def put_on_trial() -> dict[str, Any]:
         The version, whether it is new, who judges now, which are on trial, and which no longer is, to make room.
     """
     context = get_current_context()
-    bootstrap, result = from_environment().kafka, _stored(str(context["run_id"]))
+    bootstrap, result = kafka("policies"), _stored(str(context["run_id"]))
     scorecard = parse(result.document.encode())
     new = policies.publish(bootstrap, scorecard, result.made_at)
     done = policies.activate(bootstrap, partial(on_trial, scorecard), datetime.now(UTC))

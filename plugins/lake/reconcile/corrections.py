@@ -19,16 +19,18 @@ from dataclasses import dataclass
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from kafka_access import Brokers, client
 from lake.landing import broker
 from lake.landing.broker import TopicUnusable
 from lake.reconcile.findings import OWN_REMEDIES, Difference
 from order_fraud import events
 from order_fraud.events import Correction, CorrectionRequested, Event, FindingRaised
-from order_fraud.topics import RECONCILIATION_FINDINGS
+from order_fraud.rights import TRANSACTIONAL_IDS
+from order_fraud.topics import RECONCILE, RECONCILIATION_FINDINGS
 
 log = logging.getLogger(__name__)
 
-TRANSACTIONAL_ID = "reconcile-orders"
+TRANSACTIONAL_ID = TRANSACTIONAL_IDS[RECONCILE]
 SOURCE = "/reconcile"
 RUN = "run"
 TIMEOUT_S = 30.0
@@ -81,7 +83,7 @@ def events_of(differences: Iterable[Difference]) -> Iterator[FindingRaised | Cor
 
 
 def emit(
-    bootstrap: str, run_id: str, differences: Sequence[Difference], already: Iterable[str] = (), *, dry_run: bool
+    bootstrap: Brokers, run_id: str, differences: Sequence[Difference], already: Iterable[str] = (), *, dry_run: bool
 ) -> Emitted:
     """Put on the topic what it does not hold yet.
 
@@ -104,6 +106,7 @@ def emit(
         if producer is not None and new:
             _commit(producer, run_id, new)  # Step 3
     except (KafkaException, TopicUnusable) as error:
+        broker.raise_refusal(error, bootstrap, RECONCILIATION_FINDINGS.name, TRANSACTIONAL_ID)
         raise NotEmitted(f"nothing was emitted on {RECONCILIATION_FINDINGS.name}: {error}; run it again") from error
     findings = sum(isinstance(event, FindingRaised) for event in ours)
     total = sum(1 for _ in events_of(differences))
@@ -112,7 +115,7 @@ def emit(
     return outcome
 
 
-def emit_missing(bootstrap: str, transactional_id: str, run_id: str, wanted: Sequence[Event]) -> int:
+def emit_missing(bootstrap: Brokers, transactional_id: str, run_id: str, wanted: Sequence[Event]) -> int:
     """Put those events on the topic that it does not hold, in the same three steps, and return how many these were.
 
     Args:
@@ -131,14 +134,15 @@ def emit_missing(bootstrap: str, transactional_id: str, run_id: str, wanted: Seq
         if new:
             _commit(producer, run_id, new)  # Step 3
     except (KafkaException, TopicUnusable) as error:
+        broker.raise_refusal(error, bootstrap, RECONCILIATION_FINDINGS.name, transactional_id)
         raise NotEmitted(f"nothing was emitted on {RECONCILIATION_FINDINGS.name}: {error}; run it again") from error
     return len(new)
 
 
-def _take_over(bootstrap: str, transactional_id: str = TRANSACTIONAL_ID) -> Producer:
+def _take_over(bootstrap: Brokers, transactional_id: str = TRANSACTIONAL_ID) -> Producer:
     producer = Producer(
-        {
-            "bootstrap.servers": bootstrap,
+        client(bootstrap)
+        | {
             "transactional.id": transactional_id,
             "transaction.timeout.ms": int(TIMEOUT_S * 1000),
             "partitioner": "murmur2_random",
@@ -165,7 +169,7 @@ def _commit(producer: Producer, run_id: str, new: Sequence[Event]) -> None:
     producer.commit_transaction(TIMEOUT_S)
 
 
-def _runs_by_id(bootstrap: str) -> dict[str, str]:
+def _runs_by_id(bootstrap: Brokers) -> dict[str, str]:
     """Return the ids of all committed events on the topic, up to its present end, with the run that emitted each."""
     _, partitions = broker.identity(bootstrap, RECONCILIATION_FINDINGS)
     with broker.reader(bootstrap) as consumer:

@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import get_current_context
 
 from lake.catalog import open_catalog
+from lake.connections import kafka
 from lake.reconcile import run
 from lake.reconcile.allowances import of_params
 from lake.report.names import RECONCILE, safe_run_id
@@ -63,11 +64,10 @@ def correct() -> dict[str, int]:
     from lake.reconcile import ledger
     from lake.reconcile.corrections import emit
 
-    settings = from_environment()
-    catalog = open_catalog(settings)
+    catalog = open_catalog()
     outcome = run.stored(str(get_current_context()["run_id"]))
     already = ledger.emitted_before(catalog, outcome)
-    emitted = emit(settings.kafka, outcome.run_id, outcome.differences, already, dry_run=outcome.dry_run)
+    emitted = emit(kafka("reconcile"), outcome.run_id, outcome.differences, already, dry_run=outcome.dry_run)
     if not outcome.dry_run:
         recorded = ledger.record(catalog, outcome)
         log.info("findings table: %s", recorded)

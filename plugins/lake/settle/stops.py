@@ -6,19 +6,21 @@ again, and who takes over the transactional id fences off a run that was taken f
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from kafka_access import Brokers
 from lake.reconcile.corrections import emit_missing
 from lake.settle.case import NOTHING, Case, Evidence, Job, Result
 from order_fraud.events import DeliveryStopRequested, DeliveryStopWithdrawn, Stop
-from order_fraud.topics import RECONCILIATION_FINDINGS
+from order_fraud.rights import TRANSACTIONAL_IDS
+from order_fraud.topics import RECONCILIATION_FINDINGS, SETTLE
 
-TRANSACTIONAL_ID = "settle-fraud"
+TRANSACTIONAL_ID = TRANSACTIONAL_IDS[SETTLE]
 SOURCE = "/settle"
 
 
 class Stops:
     """The port of the step; doing asks for the stop, undoing withdraws it."""
 
-    def __init__(self, bootstrap: str, run_id: str) -> None:
+    def __init__(self, bootstrap: Brokers, run_id: str) -> None:
         self._bootstrap = bootstrap
         self._run_id = run_id
 

@@ -11,8 +11,7 @@ from airflow.sdk import get_current_context
 
 from lake import tables
 from lake.catalog import open_catalog
-from lake.connections import endpoint
-from lake.settings import from_environment
+from lake.connections import endpoint, kafka
 from lake.settle.carry import carry_out
 from lake.settle.case import Case, Line, Port
 from lake.settle.choose import batches, choose, last_words, names
@@ -49,7 +48,7 @@ type Batch = list[dict[str, str]]
 """Cases as they travel between tasks, as JSON."""
 
 _PORTS: dict[Step, Callable[[Ledger], Port]] = {
-    STOP_DELIVERY: lambda ledger: Stops(from_environment().kafka, _run_id()),
+    STOP_DELIVERY: lambda ledger: Stops(kafka("settle"), _run_id()),
     FLAG_CUSTOMER: lambda ledger: Flags(Crm(endpoint("crm")), ledger),
     RETURN_MONEY: lambda ledger: Each(Payments(endpoint("payments")).return_money),
     CANCEL_ORDER: lambda ledger: Each(Shop(endpoint("shop")).cancel),
