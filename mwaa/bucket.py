@@ -91,7 +91,9 @@ class Bucket:
         """Write an object, S3 checks its SHA-256; return its version id."""
         with told(f"writing s3://{self.name}/{name}"):
             checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
-            done = self._s3.put_object(Bucket=self.name, Key=name, Body=content, ChecksumSHA256=checksum)
+            done = self._s3.put_object(
+                Bucket=self.name, Key=name, Body=content, ChecksumAlgorithm="SHA256", ChecksumSHA256=checksum
+            )
         return str(done["VersionId"])
 
     def delete(self, name: str) -> None:
