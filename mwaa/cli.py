@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mwaa import package, secret_store, trial, upload
+from mwaa import kafka_rights, package, secret_store, trial, upload
 from mwaa.bucket import Bucket
 from mwaa.errors import MwaaError
 
@@ -76,6 +76,16 @@ def _upload(options: argparse.Namespace) -> int:
     return 0
 
 
+def _template(options: argparse.Namespace) -> int:
+    there = kafka_rights.TEMPLATE.read_text()
+    if there == kafka_rights.within(there):
+        return 0
+    if options.check:
+        raise MwaaError("mwaa/template.yaml is not what the registry of topics says: run `python -m mwaa template`")
+    kafka_rights.TEMPLATE.write_text(kafka_rights.within(there))
+    return 0
+
+
 def _secrets_example(options: argparse.Namespace) -> int:
     print(json.dumps(secret_store.example(), indent=2, ensure_ascii=False))
     return 0
@@ -135,6 +145,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     sent.add_argument("--poll", type=float, default=30, help="seconds between two looks at that (%(default)s)")
     sent.set_defaults(command=_upload)
+
+    written = commands.add_parser("template", help="write the rights on Kafka into mwaa/template.yaml")
+    written.add_argument("--check", action="store_true", help="only say whether they differ")
+    written.set_defaults(command=_template)
 
     kept = commands.add_parser("secrets", help="what the DAGs want from AWS Secrets Manager")
     kinds = kept.add_subparsers(required=True, metavar="WHAT")

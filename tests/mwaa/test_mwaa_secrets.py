@@ -193,6 +193,6 @@ def test_airflow_finds_them_by_the_settings_of_the_template(tmp_path: Path, aws:
     outcome = json.loads(done.stdout.splitlines()[-1])
     for name, found in outcome["found"].items():
         assert found["login"] == ("client" if name == "crm" else "")
-        assert (found["url"], found["secret"]) == (f"https://{name}.example", PASSWORD)
+        assert (found["base_url"], found["secret"]) == (f"https://{name}.example", PASSWORD)
     assert outcome["other"] == "not found"
     assert outcome["asked"] == sorted(secret_store.NAMES), "something else was asked for, which the role may not"
