@@ -47,6 +47,16 @@ status: setup ## What is up, where, since when, and the log of what died
 env: ## Addresses and secrets of the stack for your shell: eval "$(make env)"
 	@$(STACK) env
 
+##@ Bring it to AWS
+
+.PHONY: mwaa
+mwaa: setup ## The package for Amazon MWAA, in build/mwaa
+	@$(STREAMS)/python -m mwaa build
+
+.PHONY: mwaa-test
+mwaa-test: mwaa ## Install that package in a new environment as MWAA does, and load all DAGs there
+	@$(STREAMS)/python -m mwaa trial
+
 ##@ Work on it
 
 .PHONY: setup

@@ -20,7 +20,7 @@ run() {
 }
 
 ARGUMENTS=("$@") SUMMARY=() FAILED=0
-mapfile -t streams < <(existing tests/unit tests/streams tests/stack)
+mapfile -t streams < <(existing tests/unit tests/streams tests/stack tests/mwaa)
 mapfile -t airflow < <(existing tests/dags tests/lake)
 
 # Two files at a time, each process with a broker of its own: most of these tests wait, for a session to run out or for another
