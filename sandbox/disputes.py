@@ -21,7 +21,8 @@ _EVIDENCE = (
     *("customer_purchase_ip", "customer_signature", "duplicate_charge_documentation", "duplicate_charge_explanation"),
     *("duplicate_charge_id", "product_description", "receipt", "refund_policy", "refund_policy_disclosure"),
     *("refund_refusal_explanation", "service_date", "service_documentation", "shipping_address", "shipping_carrier"),
-    *("shipping_date", "shipping_documentation", "shipping_tracking_number", "uncategorized_file", "uncategorized_text"),
+    *("shipping_date", "shipping_documentation", "shipping_tracking_number", "uncategorized_file"),
+    "uncategorized_text",
 )
 
 
@@ -29,9 +30,7 @@ def routes(payments: Payments) -> APIRouter:
     """The provider's routes that show disputes."""
     router = APIRouter()
     filters = {"charge": of_charge, "payment_intent": of_intent(payments)}
-    disputes = Listing(
-        "disputes", "dispute", payments.disputes, created, lambda one: as_object(payments, one), filters
-    )
+    disputes = Listing("disputes", "dispute", payments.disputes, created, lambda one: as_object(payments, one), filters)
     listing_routes(router, payments, disputes)
     return router
 

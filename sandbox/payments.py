@@ -155,9 +155,7 @@ def authorise(header: str | None, key: str) -> None:
         raise Refused(401, f"Invalid API Key provided: {'*' * 8}{given[-4:] if len(given) > 8 else ''}")
 
 
-def searched(
-    payments: Payments, given: dict[str, str], shown: Callable[[Charge], dict[str, Any]]
-) -> dict[str, Any]:
+def searched(payments: Payments, given: dict[str, str], shown: Callable[[Charge], dict[str, Any]]) -> dict[str, Any]:
     """The charges of one order, newest first: the sandbox finds by ``metadata['order_id']:'...'`` and nothing else.
 
     Raises:
