@@ -65,7 +65,8 @@ class SourceBelowThreshold(Hopeless):
 def gate(catalog: Catalog, flows: Path, from_day: date | None = None, to_day: date | None = None) -> list[GateResult]:
     """Return the result of every object that a reconciliation reads, if all of them pass.
 
-    What other flows land stops nobody: no finding is made from it.
+    Of the objects that it can do without, those that have landed must pass, too. What other flows land stops nobody:
+    no finding is made from it.
 
     Args:
         catalog: of the lake.
@@ -81,7 +82,11 @@ def gate(catalog: Catalog, flows: Path, from_day: date | None = None, to_day: da
         raise BadFlow(f"{flows}: no flow lands in {' or '.join(missing)}, which the reconciliation reads")
     days = _days(from_day, to_day)
     results = [_judge(catalog, tables.records(topic), "", _threshold(topic), days) for topic in ARCHIVED]
-    for flow in (found[name] for name in tables.RECONCILED):
+    judged = [found[name] for name in tables.RECONCILED]
+    judged += [
+        found[name] for name in tables.WITNESSES if name in found and _has_landed(catalog, table_of(found[name]))
+    ]
+    for flow in judged:
         results.append(_judge(catalog, table_of(flow), flow.row_id, flow.threshold, days))
     failed = [result for result in results if not result.passed]
     if failed:
@@ -111,6 +116,10 @@ def _judge(catalog: Catalog, spec: TableSpec, row_id: str, threshold: float, day
     return GateResult(
         spec.name, good, len(_set_aside(catalog, spec, days) - set(ids.to_list())) + len(ids) - good, threshold
     )
+
+
+def _has_landed(catalog: Catalog, spec: TableSpec) -> bool:
+    return catalog.table_exists(spec.identifier) and catalog.load_table(spec.identifier).current_snapshot() is not None
 
 
 def _landed(catalog: Catalog, spec: TableSpec) -> Table:
