@@ -63,12 +63,36 @@ def land(catalog: Catalog, world: World) -> None:
     rows: dict[str, list[dict[str, Any]]] = {
         tables.records(topic).name: world.topics.get(topic.name, []) for topic in ARCHIVED
     }
-    rows["shop.orders"] = [row | {"updated_at": row["created_at"]} for row in world.shop]
+    rows["shop.orders"] = world.shop
     rows["payments.charges"] = world.charges
     for spec in SPECS.values():
         if rows[spec.name] or spec.identifier[0] == "kafka":  # an empty topic lands, too
             table = tables.ensure(catalog, spec)
             table.append(pa.Table.from_pylist(rows[spec.name], schema=table.schema().as_arrow()))
+    for name, more in beside(world).items():
+        if more:
+            table = tables.ensure(catalog, tables.SETTLEMENT if name == tables.SETTLEMENT.name else SOURCES[name])
+            table.append(pa.Table.from_pylist(more, schema=table.schema().as_arrow()))
+
+
+def beside(world: World) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of a world by those tables that a reconciliation can do without."""
+    charge_of = {row["order_id"]: row["charge_id"] for row in world.charges}
+    money_back = {"status": "succeeded", "reason": None}
+    step = {"customer_id": "c", "number": 1, "word": "done", "step": "return-money", "undo": False, "evidence": "{}"}
+    step |= {"cause": "", "known_at": START, "day": START.date(), "at": START, "run_id": "s"}
+    return {
+        tables.REFUNDED: [
+            row | money_back | {"charge_id": charge_of[row["order_id"]], "day": row["created_at"].date()}
+            for row in world.refunds
+        ],
+        tables.DISPUTED: world.disputes,
+        tables.GIVEN_BACK: [
+            row | {"day": row["created_at"].date(), "updated_at": row["created_at"]} for row in world.shop_refunds
+        ],
+        tables.KNOWN: [row | {"created_at": START, "day": START.date()} for row in world.contacts],
+        tables.SETTLEMENT.name: [step | {"order_id": order_id} for order_id in world.returned],
+    }
 
 
 def findings(catalog: Catalog) -> list[tuple[str, str, str, str]]:
