@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Request
 
+from sandbox import disputes
 from sandbox.crm.api import Crm
 from sandbox.injection import Faults, Rules
 from sandbox.notices import Notices
@@ -56,7 +57,10 @@ def routes(shop: Shop, payments: Payments, crm: Crm, notices: Notices, token: st
             records = msgspec.json.decode(await request.body(), type=Load)
         except msgspec.DecodeError as error:
             raise HTTPException(400, f"the body is not a load of records: {error}") from error
+        opened = [one for one in records.disputes if payments.disputes.number(one.dispute_id) is None]
         _put(records, stores, shop)
+        for dispute in opened:
+            payments.webhooks.happened("charge.dispute.created", disputes.as_object(payments, dispute))
         return counts()
 
     @router.delete("/sandbox/records", dependencies=guarded)

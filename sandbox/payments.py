@@ -20,6 +20,7 @@ from sandbox.listing import DEFAULT_PER_PAGE, Listing
 from sandbox.records import Charge, Dispute, Refund
 from sandbox.refused import Refused, integer
 from sandbox.store import Numbered, Value
+from sandbox.webhooks import Webhooks
 
 GIVING_BACK = ("pending", "requires_action", "succeeded")
 """States of a refund that has not failed (Stripe: ``Refund.status``)."""
@@ -39,6 +40,7 @@ class Payments:
         disputes: all of them.
         cancelled: why each cancelled PaymentIntent was, by its id.
         kept: answers by idempotency key, each with what was asked.
+        webhooks: whom it tells of what happens.
     """
 
     charges: Numbered[Charge]
@@ -47,6 +49,7 @@ class Payments:
     disputes: Numbered[Dispute] = field(default_factory=Numbered)
     cancelled: dict[str, str | None] = field(default_factory=dict)
     kept: dict[str, tuple[object, JSONResponse]] = field(default_factory=dict)
+    webhooks: Webhooks = field(default_factory=Webhooks)
 
     def charge(self, charge_id: str) -> Charge | None:
         """The charge of this id."""
@@ -62,9 +65,17 @@ class Payments:
         found = self.disputes.scan(charge_of, low=charge.charge_id, high=charge.charge_id)
         return charge.disputed or any(not dispute.status.startswith("warning") for _, dispute in found)
 
+    def authorise(self, request: Request) -> None:
+        """Let a request with the key pass.
+
+        Raises:
+            Refused: no key, or another one.
+        """
+        authorise(request.headers.get("Authorization"), self.key)
+
     def clear(self) -> None:
         """Forget everything."""
-        for store in (self.charges, self.refunds, self.disputes, self.cancelled, self.kept):
+        for store in (self.charges, self.refunds, self.disputes, self.cancelled, self.kept, self.webhooks):
             store.clear()
 
 
@@ -125,7 +136,7 @@ def listing_routes[R](router: APIRouter, payments: Payments, listing: Listing[R]
 def answered(payments: Payments, request: Request, work: Callable[[], dict[str, Any]]) -> JSONResponse:
     """The answer to a request that changes nothing."""
     try:
-        authorise(request.headers.get("Authorization"), payments.key)
+        payments.authorise(request)
         return JSONResponse(work())
     except Refused as refused:
         return refused.answer()

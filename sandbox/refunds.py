@@ -17,7 +17,6 @@ from sandbox.listing import Listing
 from sandbox.payments import (
     Payments,
     answered,
-    authorise,
     charge_of,
     created,
     listing_routes,
@@ -50,7 +49,7 @@ def routes(payments: Payments, clock: Callable[[], float] = time.time) -> APIRou
 
     async def changed(request: Request, work: Callable[[Form], dict[str, Any]]) -> JSONResponse:
         try:
-            authorise(request.headers.get("Authorization"), payments.key)
+            payments.authorise(request)
             form = dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
             asked = request.method, request.url.path, sorted(form.items())
             return once(payments, request.headers.get("Idempotency-Key"), asked, lambda: JSONResponse(work(form)))
@@ -108,6 +107,7 @@ def _booked(
         metadata=metadata,
     )
     payments.refunds.put(refund.refund_id, refund)
+    payments.webhooks.happened("refund.created", as_object(payments, refund))
     return refund
 
 
