@@ -3,7 +3,12 @@
 Compared are the fields that both sides have: the e-mail address (the shop's of the customer's latest order that has
 one) and the channel that brought the customer (the sign-up's). What shop or stream do not know is no difference; what
 they know and the CRM lacks is one.
+
+Most customers are the same everywhere. Who may not be, :func:`suspects` finds by hashes, batch by batch, since the
+tokens of a million customers would take more memory than all else; only of those are whole rows compared.
 """
+
+from collections.abc import Iterable
 
 import polars as pl
 
@@ -21,8 +26,43 @@ SCHEMA = {
 it."""
 
 
+def suspects(contacts: Iterable[pl.DataFrame], orders: Iterable[pl.DataFrame], sign_ups: pl.DataFrame) -> pl.DataFrame:
+    """Return ``customer_id`` of all customers who may differ, and of few others.
+
+    Args:
+        contacts: ``COLUMNS`` of the CRM, in batches.
+        orders: ``SHOP_COLUMNS``, in batches.
+        sign_ups: ``customer_id`` and ``channel``.
+    """
+    hashed = [
+        batch.select(pl.col("customer_id").hash(), pl.col("email_token").hash(), channel=_plain("lead_source").hash())
+        for batch in contacts
+    ]
+    if not hashed:
+        return pl.DataFrame(schema={"customer_id": pl.String})
+    crm = pl.concat(hashed)
+    unlike = [_unlike(sign_ups.drop_nulls("channel").select("customer_id", value=_plain("channel")), crm, "channel")]
+    unlike += [
+        _unlike(batch.drop_nulls("email_token").select("customer_id", value="email_token"), crm, "email_token")
+        for batch in orders
+    ]
+    return pl.concat(unlike).unique()
+
+
+def _unlike(said: pl.DataFrame, crm: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Return the customers of whom the CRM has a contact with another hash in ``column``."""
+    pairs = said.select(pl.col("customer_id").hash().alias("hash"), pl.col("value").hash(), who="customer_id")
+    both = pairs.join(crm.select("customer_id", column), left_on="hash", right_on="customer_id", how="inner")
+    return both.filter(pl.col("value") != pl.col(column)).select(customer_id="who")
+
+
+def _plain(column: str) -> pl.Expr:
+    """A channel as it is compared."""
+    return pl.col(column).str.slice(0, LONGEST).str.strip_chars().str.to_lowercase()
+
+
 def differing(contacts: pl.DataFrame, orders: pl.DataFrame, sign_ups: pl.DataFrame) -> pl.DataFrame:
-    """Return where they differ (``SCHEMA``); most customers are the same everywhere, and need no second look.
+    """Return where they differ (``SCHEMA``).
 
     Args:
         contacts: ``COLUMNS`` of the CRM; of two contacts of one customer the one changed last counts.
@@ -53,10 +93,9 @@ def _addresses(contacts: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
 
 
 def _channels(contacts: pl.DataFrame, sign_ups: pl.DataFrame) -> pl.DataFrame:
-    plain = {name: pl.col(name).str.slice(0, LONGEST).str.strip_chars().str.to_lowercase() for name in ("crm", "other")}
     return (
         sign_ups.rename({"channel": "other"})
         .join(contacts.rename({"lead_source": "crm"}), on="customer_id", how="inner")
-        .filter(plain["crm"].ne_missing(plain["other"]))
+        .filter(_plain("crm").ne_missing(_plain("other")))
         .with_columns(field=pl.lit(CHANNEL), order_id=pl.lit(None, pl.String))
     )

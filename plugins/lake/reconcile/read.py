@@ -219,13 +219,26 @@ class Lake:
         return pl.DataFrame(schema={column: _TYPES.get(column, pl.String()) for column in columns})
 
     def _contacts(self, sign_ups: pl.DataFrame) -> pl.DataFrame:
-        """Return where contacts say something else than shop or stream; whole columns of tokens are not kept."""
-        known = self._told(tables.KNOWN, contacts.COLUMNS)
-        if known.is_empty():
+        """Return where contacts say something else than shop or stream; whole columns of tokens are never in memory."""
+        if tables.KNOWN not in self._pinned:
             return pl.DataFrame(schema=contacts.SCHEMA)
-        aside = facts.set_aside(self._quarantine("contacts"), "$.Customer_Id__c", known["contact_id"])
-        trusted = known.join(aside, left_on="customer_id", right_on="order_id", how="anti")
-        return contacts.differing(trusted, self._read("shop.orders", contacts.SHOP_COLUMNS), sign_ups)
+
+        def known() -> Iterator[pl.DataFrame]:
+            return self._batches(tables.KNOWN, contacts.COLUMNS)
+
+        def sold() -> Iterator[pl.DataFrame]:
+            return self._batches(tables.SOLD, contacts.SHOP_COLUMNS)
+
+        some = contacts.suspects(known(), sold(), sign_ups)
+        if some.is_empty():
+            return pl.DataFrame(schema=contacts.SCHEMA)
+        theirs = [
+            pl.concat([batch.join(some, on="customer_id", how="semi") for batch in batches])
+            for batches in (known(), sold())
+        ]
+        aside = facts.set_aside(self._quarantine("contacts"), "$.Customer_Id__c", theirs[0]["contact_id"])
+        trusted = theirs[0].join(aside, left_on="customer_id", right_on="order_id", how="anti")
+        return contacts.differing(trusted, theirs[1], sign_ups.join(some, on="customer_id", how="semi"))
 
     def _refunds_aside(self, refunded: pl.DataFrame, charges: pl.DataFrame) -> pl.DataFrame:
         if tables.REFUNDED not in self._pinned:
@@ -244,6 +257,13 @@ class Lake:
         frame = pl.from_arrow(self._scan(name, columns, rows).to_arrow())
         assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker: a table never makes a series
         return frame.select(columns)
+
+    def _batches(self, name: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Yield columns of a table, file by file in batches."""
+        for batch in self._scan(name, columns).to_arrow_batch_reader():
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker, as below
+            yield frame.select(columns)
 
     def _scan(self, name: str, columns: Sequence[str], rows: BooleanExpression | None = None) -> DataScan:
         pinned = self._pinned[name]
