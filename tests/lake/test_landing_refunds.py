@@ -133,14 +133,15 @@ def test_refunds_of_the_shop_land_with_their_order_as_it_changes(
 
 def test_only_refunded_orders_are_read(flows: dict[str, Flow], sandbox: Sandbox) -> None:
     flow = flows["shop.order_refunds"]
-    sandbox.put([order(n) for n in range(30)], shop_refunds=[shop_refund(4), shop_refund(5, amount=1)])
+    booked = [shop_refund(4, created=moment(40)), shop_refund(5, created=moment(50), amount=1)]
+    sandbox.put([order(n) for n in range(30)], shop_refunds=booked)
     with named("shopify")(sandbox.endpoint("shop"), flow.endpoint) as shop:
         how = {"entity": flow.entity, "paths": flow.paths, "page_size": 1, "cursor": "order.updatedAt"}
         pages = list(shop.read_pages(Reading(**how, since=None, search=flow.search)))
         assert [len(page) for page in pages] == [1, 1]
         everything = list(shop.read_pages(Reading(**how, since=None)))
         assert [len(page) for page in everything] == [0] * 28 + [1, 1], "an order changes with its refunds"
-        late = Reading(**how, since=datetime.fromtimestamp(moment(5), UTC), search=flow.search)
+        late = Reading(**how, since=datetime.fromtimestamp(moment(50), UTC), search=flow.search)
         assert [page[0]["order"]["sourceIdentifier"] for page in shop.read_pages(late)] == ["5-1"]
         fields = {field.path: field.type for field in shop.describe_fields("orders.refunds")}
         assert (fields["createdAt"], fields["order.sourceIdentifier"]) == ("time", "text")

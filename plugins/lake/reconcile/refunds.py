@@ -57,6 +57,9 @@ def refund_missing(scope: Scope) -> Iterator[Difference]:
         .filter((pl.col("lacking") > 0) | (pl.col("excess") > 0))
         .sort("order_id", "currency")
     )
+    if compared.is_empty():
+        return
+    compared = compared.join(holds.charged(scope), on="order_id", how="anti", maintain_order="left")
     # An order that was charged in two currencies is one finding; its evidence has both sums.
     for _, rows in compared.group_by("order_id", maintain_order=True):
         yield _difference(scope, rows.to_dicts())
@@ -88,7 +91,6 @@ def _said(scope: Scope) -> pl.DataFrame:
         .join(taken_back, on="order_id", how="anti")
         .join(facts.charges_aside, on="order_id", how="anti")
         .join(facts.refunds_aside, on="order_id", how="anti")
-        .join(holds.charged(scope), on="order_id", how="anti")
         .with_columns(
             all=pl.col("settled")
             | (waited & ((status == VOIDED) | ((status == REFUNDED) & ~pl.col("booked_at_all")))),
