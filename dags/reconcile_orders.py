@@ -1,4 +1,4 @@
-"""Reconciles shop, stream, warehouse and payment provider order by order, and sends what puts them right."""
+"""Reconciles shop, stream, warehouse, payment provider and CRM order by order, and sends what puts them right."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ DOC = """
 | task | what it does |
 |---|---|
 | `check_sources` | writes the page on data quality, and stops the run if a landed source is below its threshold; says which and why |
-| `reconcile` | judges every order **again**, from the archived events and with the stream's own code, and compares byte for byte; then matches shop, stream, verdicts, deliveries and payments order by order |
+| `reconcile` | judges every order **again**, from the archived events and with the stream's own code, and compares byte for byte; then matches shop, stream, verdicts, deliveries, payments, refunds, disputes and CRM order by order |
 | `correct` | raises each finding once on `reconciliation.findings`, with the correction it asks for, in one transaction, and keeps it in the table `reconciliation.findings` |
 | `publish_report` | writes the report: tab **Report** of this run, the same button among the *Details* of this task, and *Reports* in the menu |
 
@@ -67,6 +67,10 @@ def _wait(default: int, title: str, what: str) -> Param:
         "sign_up_minutes": _wait(60, "Minutes until the sign-up", "A customer who has not signed up by then"),
         "skew_seconds": _wait(60, "Seconds of a replaced scorecard", "A verdict on an order that came in later"),
         "late_seconds": _wait(60, "Seconds late", "What comes in by more than this after what is dated later"),
+        "refund_hours": _wait(72, "Hours until the refund", "Money said to go back that is no refund by then"),
+        "contact_hours": _wait(
+            24, "Hours until the CRM knows", "A contact that is unlike the customer's order by then"
+        ),
         "repeat_run": Param(
             None,
             type=["null", "string"],

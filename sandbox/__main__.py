@@ -19,6 +19,8 @@ routes:
   GET  /v1/charges, /v1/charges/{id}      the payments; Authorization: Bearer SANDBOX_PAYMENTS_KEY
   GET  /v1/charges/search                 charges of an order
   GET, POST /v1/refunds                   refunds; POST /v1/payment_intents/{id}/cancel before the capture
+  GET  /v1/disputes                       what cardholders' banks have against charges
+  POST /v1/webhook_endpoints              who is told of new refunds and disputes; GET /v1/events lists them
   POST /webhooks/orders                   notices about orders, signed with SANDBOX_NOTICES_SECRET
   GET  /sandbox/notices                   which were taken; Authorization: Bearer SANDBOX_ADMIN_TOKEN
   POST /services/oauth2/token             the CRM; client countersign, secret SANDBOX_CRM_SECRET

@@ -1,12 +1,13 @@
 """The door by which the sandbox is fed and emptied: no part of any real system, so it has a token of its own."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Request
 
+from sandbox import disputes
 from sandbox.crm.api import Crm
 from sandbox.injection import Faults, Rules
 from sandbox.notices import Notices
@@ -17,7 +18,14 @@ from sandbox.store import Numbered
 
 type Counts = dict[str, int | str]
 
-KEYS = {"orders": "order_id", "charges": "charge_id", "accounts": "customer_id", "contacts": "customer_id"}
+KEYS = {
+    "orders": "order_id",
+    "charges": "charge_id",
+    "refunds": "refund_id",
+    "disputes": "dispute_id",
+    "accounts": "customer_id",
+    "contacts": "customer_id",
+}
 """What is loaded, and by which field a record replaces its earlier version."""
 
 
@@ -29,12 +37,15 @@ def routes(shop: Shop, payments: Payments, crm: Crm, notices: Notices, token: st
     stores: dict[str, Numbered[Any]] = {
         "orders": shop.orders,
         "charges": payments.charges,
+        "refunds": payments.refunds,
+        "disputes": payments.disputes,
         "accounts": crm.accounts,
         "contacts": crm.contacts,
     }
 
     def counts() -> Counts:
-        return {"status": "ok"} | {name: len(records) for name, records in stores.items()}
+        held = {name: len(records) for name, records in stores.items()}
+        return {"status": "ok"} | held | {"shop_refunds": len(shop.refunds.booked)}
 
     @router.get("/health")
     async def health() -> Counts:
@@ -46,15 +57,17 @@ def routes(shop: Shop, payments: Payments, crm: Crm, notices: Notices, token: st
             records = msgspec.json.decode(await request.body(), type=Load)
         except msgspec.DecodeError as error:
             raise HTTPException(400, f"the body is not a load of records: {error}") from error
-        for name, key in KEYS.items():
-            for record in getattr(records, name):
-                stores[name].put(getattr(record, key), _still_cancelled(shop, record))
+        opened = [one for one in records.disputes if payments.disputes.number(one.dispute_id) is None]
+        _put(records, stores, shop)
+        for dispute in opened:
+            payments.webhooks.happened("charge.dispute.created", disputes.as_object(payments, dispute))
         return counts()
 
     @router.delete("/sandbox/records", dependencies=guarded)
     async def clear() -> Counts:
         for store in stores.values():
             store.clear()
+        shop.refunds.clear()
         crm.locators.clear()
         payments.clear()
         notices.clear()
@@ -67,15 +80,23 @@ def routes(shop: Shop, payments: Payments, crm: Crm, notices: Notices, token: st
     return router
 
 
-def _still_cancelled(shop: Shop, order: object) -> object:
-    """A record as it is to be kept: the cancellation of an order holds, though the order is fed again."""
+def _put(records: Load, stores: Mapping[str, Numbered[Any]], shop: Shop) -> None:
+    for name, key in KEYS.items():
+        for record in getattr(records, name):
+            stores[name].put(getattr(record, key), _as_it_is(shop, record))
+    for refund in records.shop_refunds:
+        shop.refunds.book(refund)
+
+
+def _as_it_is(shop: Shop, order: object) -> object:
+    """A record as it is to be kept: cancellation and refunds of an order hold, though the order is fed again."""
     if not isinstance(order, Order):
         return order
     before = shop.orders.get(shop.orders.number(order.order_id) or 0)
-    if before is None or before.cancelled is None:
-        return order
-    kept = {name: getattr(before, name) for name in ("updated", "cancelled", "cancel_reason", "staff_note")}
-    return msgspec.structs.replace(order, **kept)
+    if before is not None and before.cancelled is not None:
+        kept = {name: getattr(before, name) for name in ("updated", "cancelled", "cancel_reason", "staff_note")}
+        order = msgspec.structs.replace(order, **kept)
+    return shop.refunds.seen_by(order)
 
 
 def fault_routes(faults: Faults, token: str) -> APIRouter:

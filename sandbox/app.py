@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI
 
-from sandbox import admin, notices, payments, refunds, shop
+from sandbox import admin, disputes, notices, payments, refunds, shop, webhooks
 from sandbox.cost import Bucket
 from sandbox.crm import api as crm
 from sandbox.crm.sessions import SESSION_SECONDS, Sessions
@@ -90,6 +90,8 @@ def create_app(settings: Settings, clock: Callable[[], float] | None = None) -> 
     app.include_router(shop.routes(the_shop))
     app.include_router(payments.routes(the_payments))
     app.include_router(refunds.routes(the_payments))
+    app.include_router(disputes.routes(the_payments))
+    app.include_router(webhooks.routes(the_payments.webhooks, the_payments.authorise))
     app.include_router(crm.routes(the_crm))
     app.include_router(notices.routes(the_notices))
     app.include_router(admin.routes(the_shop, the_payments, the_crm, the_notices, settings.admin_token))

@@ -31,9 +31,14 @@ FORGED_RELEASE = "released-without-clearance"
 CHARGED_REJECTED = "charged-but-rejected"
 HELD_OVERDUE = "held-overdue"
 FRAUD_MISSED = "fraud-missed"
+REFUND_MISSING = "refund-missing"
+CUSTOMER_DIFFERS = "customer-differs"
 
 ON_ORDERS = (NOT_STREAMED, NOT_SOLD, AMOUNT_DIFFERS, PAYMENT_MISSING)
 KINDS = (*ON_ORDERS, PAYMENT_ORPHAN)
+AT_THE_SOURCES = (*ON_ORDERS, CHARGED_REJECTED, REFUND_MISSING, CUSTOMER_DIFFERS)
+"""Kinds that the feed plants, on orders of the book."""
+
 PER_KIND = 30
 MOST_SHARE = 0.02
 """No kind takes more than this part of the orders ..."""

@@ -24,16 +24,21 @@ QUICK = timedelta(seconds=60)
 
 
 def strangers(book: Book, planted: Mapping[str, Iterable[str]], seed: int, count: int) -> list[str]:
-    """Choose customers whose sign-up is never to come in; return the first order of each.
+    """Choose customers whose sign-up is never to come in; return the first order of each."""
+    return first_orders("strangers", book, planted, seed, count)
 
-    No order of theirs has another fault.
+
+def first_orders(what: str, book: Book, planted: Mapping[str, Iterable[str]], seed: int, count: int) -> list[str]:
+    """Choose customers with whom something is to be wrong; return the first order of each.
+
+    No order of theirs has another fault so far.
     """
     taken = {order_id for order_ids in planted.values() for order_id in order_ids}
     orders: dict[str, list[str]] = defaultdict(list)
     for sale in book.sales:
         orders[sale.row.user_id].append(sale.order_id)
     pool = [order_ids[0] for order_ids in orders.values() if not taken & set(order_ids)]
-    return choose("strangers", pool, planted, seed, count)
+    return choose(what, pool, planted, seed, count)
 
 
 def late_sign_ups(book: Book, planted: Mapping[str, Iterable[str]], seed: int, count: int) -> list[str]:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from fastapi.responses import JSONResponse
 
-from sandbox.payments import Payments, Refused
+from sandbox.payments import Payments
+from sandbox.refused import Refused
 
 LONGEST_KEY = 255
 

@@ -1,6 +1,6 @@
 """Injects the faults that real APIs have into a share of the requests: a seeded draw decides which and when.
 
-  throttled     429 with Retry-After; the request is not looked at
+  throttled     429, with Retry-After but for Stripe, which sends none; the request is not looked at
   unavailable   503; the request is not looked at
   lost          the request is carried out and its answer is lost: 502
   slow          answered right, and late
@@ -24,6 +24,7 @@ type Kind = Literal["throttled", "unavailable", "lost", "slow", "expired"]
 KINDS: tuple[Kind, ...] = ("throttled", "unavailable", "lost", "slow", "expired")
 OWN = ("/sandbox", "/health")
 CRM = "/services"
+STRIPE = "/v1/"
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,7 +91,8 @@ class Injector:
         rules = self._faults.rules
         match kind:
             case "throttled":
-                await _answer(send, 429, scope["path"], {"retry-after": str(rules.retry_after)})
+                told = {} if scope["path"].startswith(STRIPE) else {"retry-after": str(rules.retry_after)}
+                await _answer(send, 429, scope["path"], told)
             case "unavailable":
                 await _answer(send, 503, scope["path"])
             case "lost":
@@ -120,7 +122,7 @@ async def _answer(send: Send, status: int, path: str, headers: dict[str, str] | 
 
 def said(status: int, path: str) -> Any:
     """The body of an error, as the API at this path writes it."""
-    if path.startswith("/v1/"):  # Stripe
+    if path.startswith(STRIPE):
         kind = "invalid_request_error" if status == 429 else "api_error"
         error = {"type": kind, "message": "Request rate limit exceeded." if status == 429 else "Something went wrong."}
         return {"error": error | ({"code": "rate_limit"} if status == 429 else {})}

@@ -1,4 +1,4 @@
-"""Answers Shopify's GraphQL queries over orders: the schema, its resolvers, cursors and pages."""
+"""Answers Shopify's GraphQL queries over orders and their refunds: the schema, its resolvers, cursors and pages."""
 
 import base64
 import binascii
@@ -13,8 +13,9 @@ from typing import Any
 
 from graphql import GraphQLError, GraphQLObjectType, GraphQLResolveInfo, GraphQLSchema, build_schema
 
-from sandbox import cancel, cost, search
-from sandbox.records import Order
+from sandbox import cancel, cost, search, shop_refunds
+from sandbox.records import Order, ShopRefund
+from sandbox.shop_refunds import Refunds
 from sandbox.store import Numbered, Position, Value
 
 MOST_PER_PAGE = 250
@@ -62,11 +63,13 @@ class Asked:
 
     Attributes:
         orders: the shop's.
+        refunds: the shop's.
         returned: how many records each connection returned, by its response path.
         searches: what was understood of each search query that raised warnings.
     """
 
     orders: Numbered[Order]
+    refunds: Refunds
     returned: dict[cost.Path, int] = field(default_factory=dict)
     searches: list[dict[str, Any]] = field(default_factory=list)
 
@@ -80,11 +83,13 @@ def schema() -> GraphQLSchema:
     query.fields["shop"].resolve = lambda *_: {"name": "Countersign sandbox", "currencyCode": "USD"}
     query.fields["order"].resolve = _order
     query.fields["orders"].resolve = _orders
+    query.fields["refund"].resolve = _refund
     query.fields["job"].resolve = lambda _, info, id: cancel.job(info, id)
     mutation = built.mutation_type
     if not isinstance(mutation, GraphQLObjectType):
         raise TypeError("shop.graphql has no mutation type")
     mutation.fields["orderCancel"].resolve = _order_cancel
+    mutation.fields["refundCreate"].resolve = _refund_create
     return built
 
 
@@ -95,15 +100,33 @@ def _refuse(message: str, code: str = "BAD_REQUEST") -> GraphQLError:
 def _order(_: object, info: GraphQLResolveInfo[Asked], id: str) -> dict[str, Any] | None:  # named by the schema
     number = _number(id)
     order = info.context.orders.get(number)
-    return None if order is None else as_node(number, order)
+    return None if order is None else as_node(number, order, info.context.refunds)
+
+
+def _refund(_: object, info: GraphQLResolveInfo[Asked], id: str) -> dict[str, Any] | None:  # named by the schema
+    number = _number(id, shop_refunds.GID)
+    refund = info.context.refunds.booked.get(number)
+    return None if refund is None else refund_node(number, refund, info.context.refunds)
+
+
+def _refund_create(_: object, info: GraphQLResolveInfo[Asked], input: dict[str, Any]) -> dict[str, Any]:
+    orders, refunds = info.context.orders, info.context.refunds
+    place = _number(input["orderId"])
+    number, error = shop_refunds.refund_create(refunds, orders.get(place), input)
+    refund, order = refunds.booked.get(number), orders.get(place)
+    return {
+        "refund": None if refund is None else refund_node(number, refund, refunds),
+        "order": None if refund is None or order is None else as_node(place, order, refunds),
+        "userErrors": [] if error is None else [error],
+    }
 
 
 def _order_cancel(_: object, info: GraphQLResolveInfo[Asked], **arguments: Any) -> dict[str, Any]:
     return cancel.order_cancel(info.context.orders, _number(arguments["orderId"]), arguments)
 
 
-def _number(gid: str) -> int:
-    number = gid.removeprefix(_ORDER_GID)
+def _number(gid: str, prefix: str = _ORDER_GID) -> int:
+    number = gid.removeprefix(prefix)
     if number == gid or not number.isdecimal():
         raise _refuse(f"Invalid global id '{gid}'", "argumentLiteralsIncompatible")
     return int(number)
@@ -130,7 +153,8 @@ def _orders(_: object, info: GraphQLResolveInfo[Asked], **arguments: Any) -> dic
     if backwards:
         page.reverse()
     asked.returned[tuple(str(key) for key in info.path.as_list())] = len(page)
-    return _connection(page, sort_key, more=more, continued=cursor is not None, backwards=backwards)
+    nodes = [as_node(position[1], order, asked.refunds) for position, order in page]
+    return _connection(page, nodes, sort_key, more=more, continued=cursor is not None, backwards=backwards)
 
 
 def _page_asked(arguments: dict[str, Any]) -> tuple[int, bool, str | None]:
@@ -166,9 +190,14 @@ def _matching(
 
 
 def _connection(
-    page: list[tuple[Position, Order]], sort_key: str, *, more: bool, continued: bool, backwards: bool
+    page: list[tuple[Position, Order]],
+    nodes: list[dict[str, Any]],
+    sort_key: str,
+    *,
+    more: bool,
+    continued: bool,
+    backwards: bool,
 ) -> dict[str, Any]:
-    nodes = [as_node(position[1], order) for position, order in page]
     cursors = [_cursor(position, sort_key) for position, _ in page]
     return {
         "nodes": nodes,
@@ -197,9 +226,8 @@ def _position(cursor: str, sort_key: str) -> Position:
     return value, number
 
 
-def as_node(number: int, order: Order) -> dict[str, Any]:
+def as_node(number: int, order: Order, refunds: Refunds) -> dict[str, Any]:
     """An order in Shopify's words."""
-    money = {"amount": decimal_string(order.amount), "currencyCode": order.currency}
     created_at = _iso(order.created)
     cancelled = cancel.is_cancelled(order)
     return {
@@ -219,13 +247,40 @@ def as_node(number: int, order: Order) -> dict[str, Any]:
             "legacyResourceId": order.customer_id,
             "email": order.email,
         },
-        "displayFinancialStatus": "VOIDED" if cancelled else "AUTHORIZED",
+        "displayFinancialStatus": shop_refunds.financial_status(order),
         "displayFulfillmentStatus": "FULFILLED" if order.fulfilled else "UNFULFILLED",
         "sourceIdentifier": order.order_id,
         "customAttributes": [{"key": "order_id", "value": order.order_id}],
         "test": False,
-        "totalPriceSet": {"shopMoney": money, "presentmentMoney": money},
+        "refunds": lambda _, first=None: [
+            refund_node(place, refund, refunds) for place, refund in refunds.of(order.order_id)[:first]
+        ],
+        "totalPriceSet": _money(order.amount, order.currency),
+        "totalRefundedSet": _money(order.refunded, order.currency),
     }
+
+
+def refund_node(number: int, refund: ShopRefund, refunds: Refunds) -> dict[str, Any]:
+    """A refund in Shopify's words."""
+    place = refunds.orders.number(refund.order_id) or 0
+    order = refunds.orders.get(place)
+    if order is None:
+        raise _refuse(f"refund {refund.refund_id} is of order {refund.order_id}, which the shop does not know")
+    moment = _iso(refund.created)
+    return {
+        "id": f"{shop_refunds.GID}{number}",
+        "legacyResourceId": str(number),
+        "createdAt": moment,
+        "updatedAt": moment,
+        "note": refund.note,
+        "order": lambda *_: as_node(place, order, refunds),
+        "totalRefundedSet": _money(refund.amount, order.currency),
+    }
+
+
+def _money(amount: int, currency: str) -> dict[str, Any]:
+    money = {"amount": decimal_string(amount), "currencyCode": currency}
+    return {"shopMoney": money, "presentmentMoney": money}
 
 
 def decimal_string(amount: int) -> str:

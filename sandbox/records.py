@@ -1,5 +1,5 @@
-"""What the sandbox keeps, independent of any dialect: orders of the shop, charges of the payment provider, accounts and
-contacts of the CRM.
+"""What the sandbox keeps, independent of any dialect: orders and refunds of the shop, charges, refunds and disputes of
+the payment provider, accounts and contacts of the CRM.
 """
 
 import msgspec
@@ -21,6 +21,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         cancelled: when the order is or was cancelled, seconds since 1970; None if it is not to be.
         cancel_reason: Shopify's word for why.
         staff_note: of who cancelled it.
+        refunded: what the shop says has been given back, minor units; follows from its refunds.
     """
 
     order_id: str
@@ -35,6 +36,25 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cancelled: float | None = None
     cancel_reason: str | None = None
     staff_note: str | None = None
+    refunded: int = 0
+
+
+class ShopRefund(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A refund as the shop has booked it, whatever became of it at the payment provider.
+
+    Attributes:
+        refund_id: ours.
+        order_id: of the order.
+        created: seconds since 1970, UTC.
+        amount: minor units, in the order's currency.
+        note: of who gave it back.
+    """
+
+    refund_id: str
+    order_id: str
+    created: int
+    amount: int
+    note: str | None = None
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -64,6 +84,48 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def intent_id(self) -> str:
         """The PaymentIntent that made the charge."""
         return f"pi_{self.charge_id.removeprefix('ch_')}"
+
+
+class Refund(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Money on its way back, as the payment provider knows it.
+
+    Attributes:
+        refund_id: ``re_...``.
+        charge_id: of the charge.
+        amount: minor units, in the charge's currency.
+        created: seconds since 1970, UTC.
+        reason: as it was given.
+        metadata: as it was given.
+        status: pending, requires_action, succeeded, failed or canceled.
+    """
+
+    refund_id: str
+    charge_id: str
+    amount: int
+    created: int
+    reason: str | None = None
+    metadata: dict[str, str] = {}
+    status: str = "succeeded"
+
+
+class Dispute(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a cardholder's bank has against a charge.
+
+    Attributes:
+        dispute_id: ``dp_...``.
+        charge_id: of the charge.
+        amount: minor units, in the charge's currency.
+        created: seconds since 1970, UTC.
+        reason: Stripe's word for why.
+        status: needs_response, under_review, won or lost; warning_... is an inquiry, by which no money has moved.
+    """
+
+    dispute_id: str
+    charge_id: str
+    amount: int
+    created: int
+    reason: str = "fraudulent"
+    status: str = "needs_response"
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -110,6 +172,9 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Records to add or replace, by their ids."""
 
     orders: list[Order] = []
+    shop_refunds: list[ShopRefund] = []
     charges: list[Charge] = []
+    refunds: list[Refund] = []
+    disputes: list[Dispute] = []
     accounts: list[Account] = []
     contacts: list[Contact] = []

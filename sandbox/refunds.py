@@ -13,8 +13,18 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from sandbox.idempotency import Malformed, once
-from sandbox.payments import DEFAULT_PER_PAGE, Payments, Refund, Refused, authorise
-from sandbox.records import Charge
+from sandbox.listing import Listing
+from sandbox.payments import (
+    Payments,
+    answered,
+    charge_of,
+    created,
+    listing_routes,
+    of_charge,
+    of_intent,
+)
+from sandbox.records import Charge, Refund
+from sandbox.refused import Refused
 
 REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 CANCELLATIONS = (*REASONS, "abandoned")
@@ -30,20 +40,19 @@ def routes(payments: Payments, clock: Callable[[], float] = time.time) -> APIRou
         clock: seconds since 1970, for ``created``.
     """
     router = APIRouter()
+    filters = {"charge": of_charge, "payment_intent": of_intent(payments)}
+    listing_routes(
+        router,
+        payments,
+        Listing("refunds", "refund", payments.refunds, created, lambda one: as_object(payments, one), filters),
+    )
 
     async def changed(request: Request, work: Callable[[Form], dict[str, Any]]) -> JSONResponse:
         try:
-            authorise(request.headers.get("Authorization"), payments.key)
+            payments.authorise(request)
             form = dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
             asked = request.method, request.url.path, sorted(form.items())
             return once(payments, request.headers.get("Idempotency-Key"), asked, lambda: JSONResponse(work(form)))
-        except Refused as refused:
-            return refused.answer()
-
-    def shown(request: Request, work: Callable[[], dict[str, Any]]) -> JSONResponse:
-        try:
-            authorise(request.headers.get("Authorization"), payments.key)
-            return JSONResponse(work())
         except Refused as refused:
             return refused.answer()
 
@@ -51,17 +60,9 @@ def routes(payments: Payments, clock: Callable[[], float] = time.time) -> APIRou
     async def create_refund(request: Request) -> JSONResponse:
         return await changed(request, lambda form: as_object(payments, _refund(payments, form, int(clock()))))
 
-    @router.get("/v1/refunds")
-    async def list_refunds(request: Request) -> JSONResponse:
-        return shown(request, lambda: _listed(payments, dict(request.query_params)))
-
-    @router.get("/v1/refunds/{refund_id}")
-    async def retrieve_refund(refund_id: str, request: Request) -> JSONResponse:
-        return shown(request, lambda: as_object(payments, _found(payments, refund_id)))
-
     @router.get("/v1/payment_intents/{intent_id}")
     async def retrieve_intent(intent_id: str, request: Request) -> JSONResponse:
-        return shown(request, lambda: as_intent(payments, _charge_of(payments, intent_id)))
+        return answered(payments, request, lambda: as_intent(payments, _charge_of(payments, intent_id)))
 
     @router.post("/v1/payment_intents/{intent_id}/cancel")
     async def cancel_intent(intent_id: str, request: Request) -> JSONResponse:
@@ -75,7 +76,7 @@ def _refund(payments: Payments, form: Form, now: int) -> Refund:
     amount = _amount(form)
     _check(form, REASONS, "reason", {"charge", "payment_intent", "amount", "reason"})
     left = charge.amount - payments.refunded(charge)
-    if charge.disputed:
+    if payments.disputed(charge):
         raise Refused(
             400, f"Charge {charge.charge_id} has been charged back; cannot issue a refund.", "charge_disputed"
         )
@@ -96,7 +97,7 @@ def _refund(payments: Payments, form: Form, now: int) -> Refund:
 def _booked(
     payments: Payments, charge: Charge, amount: int, now: int, reason: str | None, metadata: dict[str, str]
 ) -> Refund:
-    number = len(payments.refunds) + 1
+    number = 1 + sum(1 for _ in payments.refunds.scan(charge_of, low=charge.charge_id, high=charge.charge_id))
     refund = Refund(
         refund_id=f"re_{charge.charge_id.removeprefix('ch_')}_{number}",
         charge_id=charge.charge_id,
@@ -105,7 +106,8 @@ def _booked(
         reason=reason,
         metadata=metadata,
     )
-    payments.refunds.append(refund)
+    payments.refunds.put(refund.refund_id, refund)
+    payments.webhooks.happened("refund.created", as_object(payments, refund))
     return refund
 
 
@@ -169,35 +171,6 @@ def _metadata(form: Form) -> dict[str, str]:
     return {name[9:-1]: value for name, value in form.items() if name.startswith("metadata[")}
 
 
-def _found(payments: Payments, refund_id: str) -> Refund:
-    for refund in payments.refunds:
-        if refund.refund_id == refund_id:
-            return refund
-    raise Refused(404, f"No such refund: '{refund_id}'", "resource_missing", "refund")
-
-
-def _listed(payments: Payments, given: dict[str, str]) -> dict[str, Any]:
-    if unknown := given.keys() - {"charge", "payment_intent", "limit", "starting_after"}:
-        name = sorted(unknown)[0]
-        raise Refused(400, f"Received unknown parameter: {name}", "parameter_unknown", name)
-    text = given.get("limit", str(DEFAULT_PER_PAGE))
-    if not (text.isdecimal() and 1 <= int(text) <= 100):
-        raise Refused(400, f"Invalid limit: {text}", None, "limit")
-    wanted = given.get("charge") or (
-        _charge_of(payments, given["payment_intent"], "payment_intent").charge_id if "payment_intent" in given else None
-    )
-    refunds = [refund for refund in reversed(payments.refunds) if wanted in (None, refund.charge_id)]
-    if "starting_after" in given:
-        refunds = refunds[refunds.index(_found(payments, given["starting_after"])) + 1 :]
-    page = refunds[: int(text)]
-    return {
-        "object": "list",
-        "url": "/v1/refunds",
-        "has_more": len(refunds) > len(page),
-        "data": [as_object(payments, refund) for refund in page],
-    }
-
-
 def _status(payments: Payments, charge: Charge) -> str:
     if charge.intent_id in payments.cancelled:
         return "canceled"
@@ -218,7 +191,7 @@ def as_object(payments: Payments, refund: Refund) -> dict[str, Any]:
         "payment_intent": charge.intent_id if charge else None,
         "reason": refund.reason,
         "receipt_number": None,
-        "status": "succeeded",
+        "status": refund.status,
     }
 
 

@@ -1,7 +1,7 @@
-"""Shopify's search syntax, as far as the sandbox speaks it: comparisons joined by AND.
+"""Shopify's search syntax, as far as the sandbox speaks it: comparisons joined by AND, and lists of values.
 
 Public documentation: shopify.dev/docs/api/usage/search-syntax. Terms look like
-``updated_at:>='2015-03-01T00:00:00Z'`` or ``financial_status:authorized``.
+``updated_at:>='2015-03-01T00:00:00Z'`` or ``financial_status:refunded,partially_refunded``.
 As in the real shop, a field that cannot be searched is left out with a warning.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sandbox.records import Order
+from sandbox.shop_refunds import financial_status
 
 FIELDS: dict[str, Callable[[Order], int | str]] = {
     "created_at": lambda order: order.created,
@@ -19,7 +20,7 @@ FIELDS: dict[str, Callable[[Order], int | str]] = {
     "email": lambda order: order.email,
     "customer_id": lambda order: order.customer_id,
     "source_identifier": lambda order: order.order_id,
-    "financial_status": lambda order: "authorized" if order.cancelled is None else "voided",
+    "financial_status": lambda order: financial_status(order).lower(),
 }
 DATES = frozenset({"created_at", "processed_at", "updated_at"})
 
@@ -37,16 +38,22 @@ class BadSearch(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The values of one field that match, both ends included; None is open."""
+    """The values of one field that match, both ends included; None is open. ``among`` names the only ones, if set."""
 
     low: int | str | None = None
     high: int | str | None = None
+    among: frozenset[str] | None = None
 
     def __contains__(self, value: int | str) -> bool:
+        if self.among is not None:
+            return value in self.among
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)  # type: ignore[operator]  # a field holds one type
 
     def narrowed(self, other: "Range") -> "Range":
         """The values that match both."""
+        if self.among is not None or other.among is not None:
+            both = [among for among in (self.among, other.among) if among is not None]
+            return Range(among=frozenset.intersection(*both))
         lows = [end for end in (self.low, other.low) if end is not None]
         highs = [end for end in (self.high, other.high) if end is not None]
         return Range(max(lows) if lows else None, min(highs) if highs else None)
@@ -96,8 +103,8 @@ def _add(search: Search, name: str, comparator: str, text: str) -> None:
         search.warn(name, "Invalid search field for this query.", "invalid_field")
         return
     if name not in DATES:
-        value = text.lower() if name == "financial_status" else text
-        search.ranges[name] = search.ranges.get(name, Range()).narrowed(Range(value, value))
+        values = (text.lower() if name == "financial_status" else text).split(",")
+        search.ranges[name] = search.ranges.get(name, Range()).narrowed(Range(among=frozenset(values)))
         return
     try:
         moment = _moment(text)

@@ -22,6 +22,7 @@ from sandbox import orders_graphql
 from sandbox.cost import Bucket, Meter
 from sandbox.orders_graphql import Asked
 from sandbox.records import Order
+from sandbox.shop_refunds import Refunds
 from sandbox.store import Numbered
 
 MOST_POINTS_PER_QUERY = 1000
@@ -37,12 +38,14 @@ class Shop:
         token: what ``X-Shopify-Access-Token`` must hold.
         bucket: points of the one app that uses the sandbox.
         schema: the GraphQL schema.
+        refunds: what the shop has given back.
     """
 
     orders: Numbered[Order]
     token: str
     bucket: Bucket
     schema: GraphQLSchema
+    refunds: Refunds
 
 
 def routes(shop: Shop) -> APIRouter:
@@ -110,7 +113,7 @@ def _metered(shop: Shop, meter: Meter, operation: OperationDefinitionNode, varia
     if not shop.bucket.take(requested):
         throttled = {"message": "Throttled", "extensions": {"code": "THROTTLED", "documentation": _LIMITS_PAGE}}
         return {"errors": [throttled], "extensions": {"cost": _cost(shop.bucket, requested, None)}}
-    asked = Asked(shop.orders)
+    asked = Asked(shop.orders, shop.refunds)
     name = operation.name.value if operation.name else None
     result = execute_sync(
         shop.schema, meter.document, context_value=asked, variable_values=variables, operation_name=name
@@ -147,4 +150,5 @@ def _cost(bucket: Bucket, requested: int, actual: int | None) -> dict[str, Any]:
 
 def new(token: str, bucket: Bucket) -> Shop:
     """An empty shop."""
-    return Shop(Numbered(orders_graphql.FIRST_NUMBER), token, bucket, orders_graphql.schema())
+    orders: Numbered[Order] = Numbered(orders_graphql.FIRST_NUMBER)
+    return Shop(orders, token, bucket, orders_graphql.schema(), Refunds(orders))

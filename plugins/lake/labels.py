@@ -1,6 +1,7 @@
 """What orders turned out to be: the table ``fraud.labels``, and labels as they were known at a given time.
 
-The table has a row per word that came in (fraud confirmed, cleared, charged back). What an order *is* follows from it
+The table has a row per word that came in (fraud confirmed, cleared, charged back), and one per dispute at the payment
+provider of which no event told (:mod:`lake.disputes`). What an order *is* follows from it
 for any moment: the last word that was known by then counts; without any, an order is good only when it is old enough
 that a chargeback would have come. Training and back-tests on a past day must not know what came in later. They read the
 words from the archived topic; the table is for people, and decision 0081 has the SQL that gives what orders are.
@@ -14,7 +15,7 @@ import polars as pl
 from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import In
 
-from lake import tables
+from lake import disputes, tables
 from lake.ahead import not_dated_ahead
 from lake.landing.progress import RUN_ID, Landed, committing, retrying_conflicts
 from order_fraud.events import ChargebackOpened, FraudCleared, FraudConfirmed
@@ -116,7 +117,7 @@ def labels(orders: pl.DataFrame, said: pl.DataFrame, as_of: datetime, mature_day
 
 
 def record(catalog: Catalog, run_id: str) -> Landed:
-    """Bring the table up to what has landed of customer.events; without news it stays as it is.
+    """Bring the table up to what has landed of customer.events and of disputes; without news it stays as it is.
 
     Raises:
         Conflict: other runs kept writing to the table.
@@ -129,9 +130,11 @@ def _record(catalog: Catalog, run_id: str) -> Landed:
     columns = [field.name for field in table.schema().fields]
     archive = tables.ensure(catalog, tables.records(CUSTOMER_EVENTS))
     scan = archive.scan(row_filter=In("type", tuple(WORDS)), selected_fields=COLUMNS)
-    rows = words(pl.DataFrame(pl.from_arrow(scan.to_arrow()))).select(columns)
+    told = words(pl.DataFrame(pl.from_arrow(scan.to_arrow())))
+    rows = disputes.added(told, disputes.landed(catalog)).select(columns)
     there = pl.DataFrame(pl.from_arrow(table.scan().to_arrow())).select(columns)
     new = rows.join(there, on=["event_id", "known_at"], how="anti").height
+    # A word never changes, but a dispute is none any more once an event tells of it, or the merchant wins it.
     if new or rows.height != there.height:
         with committing(table):
             table.overwrite(rows.to_arrow().cast(table.schema().as_arrow()), snapshot_properties={RUN_ID: run_id})

@@ -116,13 +116,13 @@ LABELS = _namespace_table(
         ("order_id", TEXT, "of the order that the word is about; it need not have landed yet"),
         ("customer_id", TEXT, "its customer"),
         ("label", TEXT, "fraud or honest, as this word says; what an order is, SQL in decision 0081 gives"),
-        ("source", TEXT, "event type: FraudConfirmed, FraudCleared, ChargebackOpened"),
-        ("event_id", TEXT, "deterministic id of the event"),
+        ("source", TEXT, "event type: FraudConfirmed, FraudCleared, ChargebackOpened; Dispute: no event told of it"),
+        ("event_id", TEXT, "deterministic id of the event, or dispute/ and the provider's id"),
         ("known_at", TIME, "business time of the event: nobody could know before"),
         ("day", DAY, "UTC day of known_at"),
         ("by?", TEXT, "who says so, as the event has it"),
-        ("partition", IntegerType(), "of customer.events, where the event stands"),
-        ("offset", LONG, "in that partition"),
+        ("partition", IntegerType(), "of customer.events, where the event stands; -1 for a dispute"),
+        ("offset", LONG, "in that partition; -1 for a dispute"),
     ),
     "day",
     MonthTransform(),
@@ -181,6 +181,11 @@ TOPICS: tuple[TableSpec, ...] = tuple(records(topic) for topic in ARCHIVED)
 SOLD, PAID = "shop.orders", "payments.charges"
 RECONCILED = (SOLD, PAID)
 """The tables of SaaS sources that a reconciliation reads; ``dags/flows`` must land them with the columns it names."""
+
+REFUNDED, DISPUTED, GIVEN_BACK, KNOWN = "payments.refunds", "payments.disputes", "shop.order_refunds", "crm.contacts"
+WITNESSES = (REFUNDED, DISPUTED, GIVEN_BACK, KNOWN)
+"""Further tables of SaaS sources that a reconciliation reads as far as they have landed. What only they can show is
+not looked for without them."""
 
 RESERVED = ("fraud", "kafka", "quarantine", "reconciliation", "settlement")
 """Namespaces that no source may land in."""

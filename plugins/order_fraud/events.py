@@ -63,6 +63,7 @@ FindingKind = Literal[
     "verdict-would-change",
     "policy-skew",
     "customer-unknown",
+    "customer-differs",
     "released-without-clearance",
     "released-twice",
     "held-overdue",
@@ -71,6 +72,7 @@ FindingKind = Literal[
     "payment-missing",
     "payment-orphan",
     "charged-but-rejected",
+    "refund-missing",
 ]
 Remedy = Literal[
     "stream-order",
@@ -81,6 +83,7 @@ Remedy = Literal[
     "refund-payment",
     "decide-hold",
     "settle-fraud",
+    "correct-contact",
     "investigate",
 ]
 

@@ -18,6 +18,9 @@ LATE_SECONDS = 0.1
 HELD_SINCE = timedelta(days=10)
 """For so long orders have been on hold that were held for too long."""
 
+WORDS = ("chargeback", "confirmed")
+"""What is said of frauds that the stream has missed."""
+
 Call = Callable[..., None]
 """Runs one of the project's own commands: module, arguments."""
 
@@ -31,12 +34,14 @@ class Planting:
         seed: of all choices.
         folder: where the files lie that tell producers and sandbox what to do.
         planted: order ids by kind of finding; ``planted.json``.
+        returned: orders whose money goes back as it should, so that a refund alone is no finding.
     """
 
     book: Book
     seed: int
     folder: Path
     planted: dict[str, list[str]] = field(default_factory=dict)
+    returned: list[str] = field(default_factory=list)
 
     @property
     def count(self) -> int:
@@ -56,6 +61,9 @@ class Planting:
         )
         self.planted[faults_in_time.WOULD_CHANGE] = faults_in_time.late_sign_ups(
             self.book, self.planted, self.seed, self.count
+        )
+        self.planted[faults.CUSTOMER_DIFFERS] = faults_in_time.first_orders(
+            faults.CUSTOMER_DIFFERS, self.book, self.planted, self.seed, self.count
         )
 
     def write(self) -> None:
@@ -89,7 +97,9 @@ class Planting:
         for kind in (faults.HELD_OVERDUE, faults.CHARGED_REJECTED):
             self._choose(kind, faults.choose(kind, tally.suspects, self.planted, self.seed, self.count))
         free = tally.cleared & set(tally.released)
-        self._choose(faults.FRAUD_MISSED, faults.choose(faults.FRAUD_MISSED, free, self.planted, self.seed, self.count))
+        for kind in (faults.FRAUD_MISSED, faults.REFUND_MISSING):
+            self._choose(kind, faults.choose(kind, free, self.planted, self.seed, self.count))
+        self.returned = faults.choose("returned", free, self.planted, self.seed, self.count)
         moment = self._skew(tally)
         self.write()
         if self._customers(faults_in_time.WOULD_CHANGE):
@@ -97,10 +107,12 @@ class Planting:
         self._tell(tally, call, faults.FORGED_RELEASE)
         since = (datetime.now(UTC) - HELD_SINCE).isoformat()
         self._tell(tally, call, faults.HELD_OVERDUE, "--what", "held", "--stamped", since)
-        if self.planted[faults.FRAUD_MISSED]:
+        if any(self._missed(word) for word in WORDS):
             call("producers.feedback", *orders, "--labels", str(self._labels()), "--by", "demo", well=(0, 3))
-        if self.planted[faults.CHARGED_REJECTED]:
-            call("sandbox.feed", *orders, "--url", sandbox, "--plan", str(self.plan_file))
+        returned, disputed = self._list("returned.txt", self.returned), self._list("disputed.txt", self._missed(None))
+        told = ["--plan", str(self.plan_file), "--returned", str(returned), "--disputed", str(disputed)]
+        if self.count:
+            call("sandbox.feed", *orders, "--url", sandbox, *told)
         if moment is not None:
             call("producers.forge_policy", "--stamped", moment.isoformat())
 
@@ -138,12 +150,14 @@ class Planting:
     def _labels(self) -> Path:
         """Write what is said of the orders: all of it when the last order had been placed, so that nothing is late."""
         moment = min(datetime.now(UTC), self.book.sales[-1].row.purchase_time + timedelta(days=1)).isoformat()
-        labels = ("chargeback", "confirmed")
-        lines = [
-            f"{order_id},{labels[number % 2]},{moment}"
-            for number, order_id in enumerate(self.planted[faults.FRAUD_MISSED])
-        ]
+        lines = [f"{order_id},{word},{moment}" for word in WORDS for order_id in self._missed(word)]
         return self._list("labels.csv", lines)
+
+    def _missed(self, word: str | None) -> list[str]:
+        """Missed frauds of which this word is said; None: no word, only the bank's dispute at the payment provider."""
+        said = (*WORDS, None)
+        missed = self.planted[faults.FRAUD_MISSED]
+        return [order_id for number, order_id in enumerate(missed) if said[number % len(said)] == word]
 
     def _customers(self, kind: str) -> list[str]:
         chosen = set(self.planted.get(kind, ()))

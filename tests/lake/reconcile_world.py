@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from lake import labels
-from lake.reconcile import facts
+from lake import disputes, labels
+from lake.reconcile import contacts, facts
 from lake.reconcile.allowances import Allowances
 from lake.reconcile.late import would_change
 from lake.reconcile.match import match
@@ -50,7 +50,7 @@ ARRIVED = datetime(2026, 1, 1, tzinfo=UTC)
 PARTITIONS = 4
 SHOP = {
     "order_id": pl.String, "customer_id": pl.String, "created_at": pl.Datetime("us", "UTC"), "day": pl.Date,
-    "amount": pl.Int64, "currency": pl.String, "financial_status": pl.String,
+    "amount": pl.Int64, "currency": pl.String, "financial_status": pl.String, "updated_at": pl.Datetime("us", "UTC"),
 }  # fmt: skip
 CHARGES = {
     "charge_id": pl.String, "order_id": pl.String, "amount": pl.Int64, "currency": pl.String,
@@ -58,7 +58,12 @@ CHARGES = {
 }  # fmt: skip
 
 
-REFUNDS = {"order_id": pl.String, "amount": pl.Int64, "currency": pl.String}
+REFUNDS = {
+    "refund_id": pl.String, "order_id": pl.String, "amount": pl.Int64, "currency": pl.String,
+    "created_at": pl.Datetime("us", "UTC"),
+}  # fmt: skip
+EMAILS = {name: SHOP.get(name, pl.String) for name in contacts.SHOP_COLUMNS}
+CONTACTS = {name: pl.String for name in contacts.COLUMNS} | {"updated_at": pl.Datetime("us", "UTC")}
 
 
 def sign_up(customer: str, at: datetime, device: str | None = None, ip: str | None = None) -> NewCustomer:
@@ -96,6 +101,11 @@ class World:
     shop_aside: list[str] = field(default_factory=list)
     charges_aside: list[str] = field(default_factory=list)
     refunds: list[dict[str, Any]] = field(default_factory=list)
+    shop_refunds: list[dict[str, Any]] = field(default_factory=list)
+    disputes: list[dict[str, Any]] = field(default_factory=list)
+    contacts: list[dict[str, Any]] = field(default_factory=list)
+    returned: list[str] = field(default_factory=list)
+    refunds_aside: list[str] = field(default_factory=list)
 
     def append(
         self, topic: str, key: str, event: Event, partitions: int = PARTITIONS, came_in: datetime | None = None
@@ -201,7 +211,33 @@ class World:
 
     def in_shop(self, order_id: str, customer: str, at: datetime, amount: int) -> None:
         common = {"order_id": order_id, "amount": amount, "currency": "USD", "created_at": at, "day": at.date()}
-        self.shop.append(common | {"customer_id": customer, "financial_status": "AUTHORIZED"})
+        more = {"customer_id": customer, "financial_status": "AUTHORIZED", "updated_at": at}
+        self.shop.append(common | more | {"email_token": f"tok_{customer}"})
+
+    def in_crm(self, customer: str, at: datetime = START, **other: Any) -> dict[str, Any]:
+        row = {"contact_id": f"003{customer}", "customer_id": customer, "updated_at": at, "lead_source": None} | other
+        self.contacts.append({"email_token": f"tok_{customer}"} | row)
+        return self.contacts[-1]
+
+    def refund(self, order_id: str, amount: int, at: datetime = START, **other: Any) -> None:
+        """Let the payment provider give money back."""
+        row = {"refund_id": f"re_{len(self.refunds)}", "order_id": order_id, "amount": amount, "created_at": at}
+        self.refunds.append(row | {"currency": "USD"} | other)
+
+    def give_back(self, order_id: str, amount: int, at: datetime = START, **other: Any) -> None:
+        """Let the shop book a refund, and say so of the order."""
+        row = {"refund_id": f"8{len(self.shop_refunds)}", "order_id": order_id, "amount": amount, "created_at": at}
+        self.shop_refunds.append(row | {"currency": "USD"} | other)
+        order = next(row for row in self.shop if row["order_id"] == order_id)
+        whole = sum(one["amount"] for one in self.shop_refunds if one["order_id"] == order_id) >= order["amount"]
+        order |= {"financial_status": "REFUNDED" if whole else "PARTIALLY_REFUNDED", "updated_at": at}
+
+    def dispute(self, order_id: str, at: datetime = START, **other: Any) -> None:
+        """Let a cardholder's bank take back a charge."""
+        row = next(row for row in self.charges if row["order_id"] == order_id)
+        common = {"dispute_id": f"dp_{len(self.disputes)}", "charge_id": row["charge_id"], "created_at": at}
+        more = {"amount": row["amount"], "currency": "USD", "day": at.date(), "reason": "fraudulent"}
+        self.disputes.append(common | more | {"status": "needs_response"} | other)
 
     def pay(self, order_id: str | None, at: datetime, amount: int, **other: Any) -> dict[str, Any]:
         common = {"order_id": order_id, "amount": amount, "currency": "USD", "created_at": at, "day": at.date()}
@@ -226,22 +262,33 @@ class World:
         allowances = allowances or Allowances()
         panels = read_panels(self.archive, PANEL)
         parity = compare(self.archive, panels, first, last)
+        shop, charges = pl.DataFrame(self.shop, schema=SHOP), pl.DataFrame(self.charges, schema=CHARGES)
+        sign_ups = facts.sign_ups(self.archive(topics.CUSTOMER_EVENTS.name, facts.SIGN_UP_COLUMNS))
+        rows = pl.DataFrame(self.disputes, schema=disputes.SCHEMA | {"charge_id": pl.String})
+        disputed = disputes.of_orders(rows.drop("order_id", "customer_id"), charges, shop)
+        emails = pl.DataFrame([{"email_token": None} | row for row in self.shop], schema=EMAILS)
+        known = pl.DataFrame(self.contacts, schema=CONTACTS)
         changed = would_change(self.archive, parity, panels, first, last, allowances.late)
         both = {
             "streamed": facts.streamed(self.archive(topics.CUSTOMER_EVENTS.name, facts.ARCHIVE_COLUMNS)),
-            "sign_ups": facts.sign_ups(self.archive(topics.CUSTOMER_EVENTS.name, facts.SIGN_UP_COLUMNS)),
-            "words": labels.words(self.archive(topics.CUSTOMER_EVENTS.name, labels.COLUMNS)),
+            "sign_ups": sign_ups,
+            "words": disputes.added(labels.words(self.archive(topics.CUSTOMER_EVENTS.name, labels.COLUMNS)), disputed),
             "policies": self.archive(topics.FRAUD_POLICIES.name, facts.POLICY_COLUMNS),
             "refunds": pl.DataFrame(self.refunds, schema=REFUNDS),
+            "shop_refunds": pl.DataFrame(self.shop_refunds, schema=REFUNDS),
+            "disputes": disputed,
+            "contacts": contacts.differing(*suspected(known, emails, sign_ups)),
+            "returned": pl.DataFrame({"order_id": self.returned}, schema={"order_id": pl.String}),
+            "refunds_aside": pl.DataFrame({"order_id": self.refunds_aside}, schema={"order_id": pl.String}),
             "verdicts": facts.verdicts(self.archive(topics.FRAUD_VERDICTS.name, facts.ARCHIVE_COLUMNS)),
             "deliveries": facts.deliveries(self.archive(topics.DELIVERY_EVENTS.name, facts.ARCHIVE_COLUMNS)),
             "alarms": facts.alarms(self.archive(topics.DELIVERY_EVENTS.name, facts.ARCHIVE_COLUMNS)),
-            "shop": pl.DataFrame(self.shop, schema=SHOP),
-            "charges": pl.DataFrame(self.charges, schema=CHARGES),
+            "shop": shop,
+            "charges": charges,
             "shop_aside": pl.DataFrame({"order_id": self.shop_aside}, schema={"order_id": pl.String}),
             "charges_aside": pl.DataFrame({"order_id": self.charges_aside}, schema={"order_id": pl.String}),
         }
-        snapshots = {"shop.orders": 11, "kafka.fraud_verdicts": 22}
+        snapshots = {"shop.orders": 11, "kafka.fraud_verdicts": 22, "payments.refunds": 33}
         until = settled or ARRIVED + timedelta(days=1)
         return Scope(facts.Facts(**both), parity, first, last, until, snapshots, allowances, changed)
 
@@ -255,6 +302,12 @@ class World:
         row = self.only(topic, event_id)
         self.topics[topic].remove(row)
         return row
+
+
+def suspected(known: pl.DataFrame, emails: pl.DataFrame, sign_ups: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return of contacts, orders and sign-ups what must be looked at more closely, as the lake would."""
+    some = contacts.suspects(known.iter_slices(7), emails.iter_slices(7), sign_ups)
+    return [frame.join(some, on="customer_id", how="semi") for frame in (known, emails, sign_ups)]
 
 
 def edit(row: dict[str, Any], **changes: Any) -> None:

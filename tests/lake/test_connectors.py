@@ -31,7 +31,8 @@ from lake.landing.shopify import selection, snake
 from tests.lake.test_landing_sources import Sandbox, charge, contact, order
 
 FLOWS = load_all(folder())
-BY_CONNECTOR = {flow.connector: flow for flow in FLOWS.values()}
+BY_CONNECTOR = {flow.connector: flow for flow in reversed(FLOWS.values())}
+"""The first flow of each: of charges and orders, before what comes of them."""
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The kinds that take time, words, policies or captured money: planted is found exactly, with its cause."""
 
 import random
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 
 import msgspec
@@ -213,8 +214,10 @@ def test_release_against_the_verdict_explains_the_capture_until_it_is_recalled(w
 @pytest.mark.parametrize("status", ["REFUNDED", "VOIDED"])
 def test_money_that_the_shop_gave_back_is_no_finding(world: World, status: str) -> None:
     held = by_type(world, PossibleFraud)[0]
-    capture(world, held)
+    amount = capture(world, held)["amount"]
     next(row for row in world.shop if row["order_id"] == held)["financial_status"] = status
+    assert found(world) == [("refund-missing", held)], "as long as the payment provider knows nothing of it"
+    world.refund(held, int(str(amount)))
     assert found(world) == []
 
 
@@ -397,8 +400,55 @@ CAUSES = {
     "payment-missing": "the payment provider has no charge of it",
     "payment-orphan": "which neither the shop nor the stream knows",
     "charged-but-rejected": "but it is held (",
+    "refund-missing": ", but 3 d later the payment provider ",
+    "customer-differs": "The CRM's contact 003",
 }
 """What the cause of each kind must say; the others name what is theirs alone."""
+
+
+def _bought(row: dict[str, object]) -> tuple[object, object]:
+    return row["created_at"], row["order_id"]
+
+
+def _cancelled_in_shop(world: World, order_id: str, amount: int) -> None:
+    next(row for row in world.shop if row["order_id"] == order_id)["financial_status"] = "VOIDED"
+
+
+def _refunded_short(world: World, order_id: str, amount: int) -> None:
+    world.give_back(order_id, amount)
+    world.refund(order_id, amount - 5)
+
+
+REFUND_FLAWS: dict[str, Callable[[World, str, int], None]] = {
+    "no refund": lambda world, order_id, amount: world.give_back(order_id, amount),
+    "no partial refund": lambda world, order_id, amount: world.give_back(order_id, amount // 2),
+    "less": _refunded_short,
+    "cancelled": _cancelled_in_shop,
+    "settled": lambda world, order_id, amount: world.returned.append(order_id),
+}
+"""How a refund can be missing."""
+
+
+def refunds_and_contacts(world: World, cleared: list[str], draw: random.Random) -> dict[tuple[str, str], str]:
+    """Plant wrong refunds and contacts among right ones, and return what was planted."""
+    planted: dict[tuple[str, str], str] = {}
+    for flaw in draw.sample(tuple(REFUND_FLAWS), draw.randrange(1, 5)):
+        order_id = cleared.pop()
+        REFUND_FLAWS[flaw](world, order_id, capture(world, order_id)["amount"])
+        planted["refund-missing", order_id] = CAUSES["refund-missing"]
+    for _ in range(3):  # refunds as they should be
+        order_id = cleared.pop()
+        amount = capture(world, order_id)["amount"]
+        world.give_back(order_id, amount)
+        world.refund(order_id, amount)
+    for row in world.shop:
+        if row["customer_id"] not in {contact["customer_id"] for contact in world.contacts}:
+            world.in_crm(row["customer_id"])
+    for contact in draw.sample([one for one in world.contacts if one["customer_id"].startswith("c")], 3):
+        contact["email_token"] = draw.choice(("tok_other", None))
+        first = min((row for row in world.shop if row["customer_id"] == contact["customer_id"]), key=_bought)
+        planted["customer-differs", first["order_id"]] = CAUSES["customer-differs"]
+    return planted
 
 
 def everything(seed: int) -> tuple[World, dict[tuple[str, str], str]]:
@@ -458,6 +508,7 @@ def everything(seed: int) -> tuple[World, dict[tuple[str, str], str]]:
         order_id = held.pop()
         capture(world, order_id)
         planted["charged-but-rejected", order_id] = CAUSES["charged-but-rejected"]
+    planted |= refunds_and_contacts(world, cleared, draw)
     ghosts = {kind: [f"{kind}-{n}" for n in range(5)] for kind in ("payment-orphan", "order-not-streamed")}
     for kind in BY_EDITING:
         pool = held if kind == "released-without-clearance" else ghosts.get(kind, cleared)
@@ -500,6 +551,7 @@ def test_allowances_of_the_form() -> None:
         ({"late_seconds": 1e12}, "late_seconds is 1e\\+12"),
         ({"late_seconds": float("nan")}, "no number"),
         ({"sign_up_minutes": float("inf")}, "no number"),
+        ({"refund_hours": -1}, "refund_hours is -1"),
     ],
 )
 def test_allowances_that_make_no_sense_are_refused(given: dict[str, object], reason: str) -> None:

@@ -63,12 +63,36 @@ def land(catalog: Catalog, world: World) -> None:
     rows: dict[str, list[dict[str, Any]]] = {
         tables.records(topic).name: world.topics.get(topic.name, []) for topic in ARCHIVED
     }
-    rows["shop.orders"] = [row | {"updated_at": row["created_at"]} for row in world.shop]
+    rows["shop.orders"] = world.shop
     rows["payments.charges"] = world.charges
     for spec in SPECS.values():
         if rows[spec.name] or spec.identifier[0] == "kafka":  # an empty topic lands, too
             table = tables.ensure(catalog, spec)
             table.append(pa.Table.from_pylist(rows[spec.name], schema=table.schema().as_arrow()))
+    for name, more in beside(world).items():
+        if more:
+            table = tables.ensure(catalog, tables.SETTLEMENT if name == tables.SETTLEMENT.name else SOURCES[name])
+            table.append(pa.Table.from_pylist(more, schema=table.schema().as_arrow()))
+
+
+def beside(world: World) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of a world by those tables that a reconciliation can do without."""
+    charge_of = {row["order_id"]: row["charge_id"] for row in world.charges}
+    money_back = {"status": "succeeded", "reason": None}
+    step = {"customer_id": "c", "number": 1, "word": "done", "step": "return-money", "undo": False, "evidence": "{}"}
+    step |= {"cause": "", "known_at": START, "day": START.date(), "at": START, "run_id": "s"}
+    return {
+        tables.REFUNDED: [
+            row | money_back | {"charge_id": charge_of[row["order_id"]], "day": row["created_at"].date()}
+            for row in world.refunds
+        ],
+        tables.DISPUTED: world.disputes,
+        tables.GIVEN_BACK: [
+            row | {"day": row["created_at"].date(), "updated_at": row["created_at"]} for row in world.shop_refunds
+        ],
+        tables.KNOWN: [row | {"created_at": START, "day": START.date()} for row in world.contacts],
+        tables.SETTLEMENT.name: [step | {"order_id": order_id} for order_id in world.returned],
+    }
 
 
 def findings(catalog: Catalog) -> list[tuple[str, str, str, str]]:
@@ -148,6 +172,49 @@ def test_rows_in_quarantine_name_their_order(catalog: Catalog) -> None:
     facts = Lake(catalog).facts()
     assert facts.shop_aside["order_id"].to_list() == ["s-1"]
     assert facts.charges_aside["order_id"].to_list() == ["p-1"]
+
+
+def test_refund_or_contact_in_quarantine_is_no_witness(catalog: Catalog) -> None:
+    world = calm()
+    for place, row in enumerate(world.charges[:2]):
+        row["captured"] = True
+        world.give_back(row["order_id"], row["amount"])
+        world.in_crm(row["order_id"].partition("-")[0], contact_id=f"003{place}", email_token=f"tok_other{place}")
+    world.refund(world.charges[5]["order_id"], 1)
+    land(catalog, world)
+
+    def found() -> list[tuple[str, str]]:
+        lake = Lake(catalog)
+        scope = Scope(lake.facts(), compare(lake.archive, PANEL, *EVER), *EVER, lake.settled, lake.snapshots, PATIENT)
+        return [(one.finding.kind, one.finding.order_id) for one in match(scope)]
+
+    assert sorted(kind for kind, _ in found()) == ["customer-differs"] * 2 + ["refund-missing"] * 2
+    common = {"day": None, "reason": "bad", "expectation": "x", "origin": "o", "landed_at": START, "run_id": "r"}
+    aside = {
+        tables.REFUNDED: ("re_x", {"charge": world.charges[0]["charge_id"]}),
+        tables.KNOWN: ("003x", {"Customer_Id__c": world.charges[0]["order_id"].partition("-")[0]}),
+    }
+    for name, (row_id, row) in aside.items():
+        table = tables.ensure(catalog, tables.quarantine(SOURCES[name]))
+        full = common | {"quarantine_id": "q", "row_id": row_id, "row": json.dumps(row)}
+        table.append(pa.Table.from_pylist([full], schema=table.schema().as_arrow()))
+    assert ("refund-missing", world.charges[1]["order_id"]) in found()
+    assert sorted(kind for kind, _ in found()) == ["customer-differs", "refund-missing"]
+
+
+def test_witnesses_do_not_hold_up_what_is_settled(catalog: Catalog) -> None:
+    """On a day without a refund their tables get no snapshot, and everything else must still be looked at."""
+    world = calm()
+    row = world.charges[0]
+    world.refund(row["order_id"], 1)
+    world.returned = [row["order_id"]]
+    for name, rows in beside(world).items():
+        if rows:
+            spec = tables.SETTLEMENT if name == tables.SETTLEMENT.name else SOURCES[name]
+            tables.ensure(catalog, spec).append(pa.Table.from_pylist(rows, schema=spec.schema.as_arrow()))
+    before = datetime.now(UTC)
+    land(catalog, calm())
+    assert Lake(catalog).settled >= before - GRACE
 
 
 def test_findings_keep_the_run_that_saw_them_first(catalog: Catalog) -> None:

@@ -176,7 +176,7 @@ def test_document_has_what_the_page_has(faulty: World) -> None:
     assert (found["orders"], found["not_reproducible"]) == (48, 0)
     assert (found["corrections_emitted"], found["findings_emitted"], found["known_events"]) == (1, 6, 2)
     assert sum(found["verdicts"].values()) == found["verdicts_compared"] == found["verdicts_equal"] == 48
-    assert found["snapshots"] == {"shop.orders": 11, "kafka.fraud_verdicts": 22}
+    assert found["snapshots"] == {"shop.orders": 11, "kafka.fraud_verdicts": 22, "payments.refunds": 33}
     fields = {"kind", "order_id", "customer_id", "cause", "evidence", "amount", "currency", "remedy", "time", "state"}
     assert all(set(one) == fields for one in found["findings"])
 

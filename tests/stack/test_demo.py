@@ -18,7 +18,10 @@ from stack.site import ROOT
 
 ORDERS = 400
 SEED = 11
-LATER = (faults.FORGED_RELEASE, faults.HELD_OVERDUE, faults.CHARGED_REJECTED, faults.FRAUD_MISSED)
+LATER = (
+    *(faults.FORGED_RELEASE, faults.HELD_OVERDUE, faults.CHARGED_REJECTED, faults.FRAUD_MISSED),
+    *(faults.REFUND_MISSING, faults.CUSTOMER_DIFFERS),
+)
 IN_TIME = (faults_in_time.CUSTOMER_UNKNOWN, faults_in_time.WOULD_CHANGE, faults_in_time.POLICY_SKEW)
 
 

@@ -63,6 +63,7 @@ class Reading:
         page_size: rows per request.
         cursor: the field that tells when a row last changed (or was made, if the source has nothing better).
         since: read rows whose cursor is at least this moment; None reads everything.
+        search: read only rows for which this holds, in the source's own words; None reads them all.
     """
 
     entity: str
@@ -70,6 +71,7 @@ class Reading:
     page_size: int
     cursor: str
     since: datetime | None
+    search: str | None = None
 
 
 class Connector(ABC):
@@ -82,10 +84,12 @@ class Connector(ABC):
     Attributes:
         most_per_page: the largest page that the API gives.
         id_path: where a row's own id stands; of two versions of a row the later one counts.
+        searches: whether ``Reading.search`` is understood; a flow that has one is refused otherwise.
     """
 
     most_per_page: ClassVar[int] = MOST_PER_PAGE
     id_path: ClassVar[str] = "id"
+    searches: ClassVar[bool] = False
 
     def __init__(self, endpoint: Endpoint, root: str, requests_per_second: float | None = None) -> None:
         """Plan a connection; nothing is asked yet.

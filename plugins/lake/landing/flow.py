@@ -77,7 +77,7 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     field: Name
-    overlap_seconds: Annotated[int, Meta(ge=0, le=30 * 86400)] = 0
+    overlap_seconds: Annotated[int, Meta(ge=0, le=180 * 86400)] = 0
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,6 +115,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         connection: id of the Airflow connection with host and secret.
         endpoint: path under which the API answers, with its version.
         entity: the object as the API names it.
+        search: reads only rows for which this holds, in the source's own words; null reads them all.
         page_size: rows per request.
         requests_per_second: no more than this many; null leaves it to the source to say when it is too much.
         row_id: the column by which a row that comes again replaces its earlier version.
@@ -134,7 +135,15 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ]
     connection: Name
     endpoint: Annotated[str, Meta(pattern="^/.*[^/]$")]
-    entity: Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
+    entity: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$",
+            description="the object as the API names it; with a dot, what stands in a list inside of it",
+            examples=["orders", "orders.refunds"],
+        ),
+    ]
+    search: Words | None = None
     page_size: Annotated[int, Meta(ge=1, le=MOST_PER_PAGE)]
     requests_per_second: Annotated[float, Meta(gt=0.0)] | None = None
     row_id: Name

@@ -77,12 +77,14 @@ def _complaints(flow: Flow) -> Iterator[Complaint]:
     if namespace in RESERVED:
         yield "table", f"{namespace} is not for sources; choose a namespace that is none of {', '.join(RESERVED)}"
     try:
-        most = connector.named(flow.connector).most_per_page
+        source = connector.named(flow.connector)
     except connector.NoConnector as error:
         yield "connector", str(error)
     else:
-        if flow.page_size > most:
-            yield "page_size", f"{flow.connector} gives no larger page: Expected `int` <= {most}"
+        if flow.page_size > source.most_per_page:
+            yield "page_size", f"{flow.connector} gives no larger page: Expected `int` <= {source.most_per_page}"
+        if flow.search is not None and not source.searches:
+            yield "search", f"{flow.connector} cannot search: leave rows out with `filter`"
     yield from _about_names(flow)
     yield from _about_columns(flow)
     yield from _about_masks(flow)

@@ -1,6 +1,7 @@
 """A shop that speaks Shopify's GraphQL Admin API; tried with version 2026-07.
 
-Paging: ``orders(first, after, query)`` with ``pageInfo``; every connection of the root type is read alike. Throttling:
+Paging: ``orders(first, after, query)`` with ``pageInfo``; every connection of the root type is read alike. What stands
+in a list inside of its nodes (``orders.refunds``) is read with them: their change is that of the node. Throttling:
 a bucket of query cost that refills with ``restoreRate`` points a second; every answer says in
 ``extensions.cost.throttleStatus`` what is left, and an error ``THROTTLED`` that it was not enough. Waiting before the
 bucket is empty is cheaper than being turned away.
@@ -36,9 +37,10 @@ _FIELDS = f"query Fields($name: String!) {{ __type(name: $name) {{ fields {{ nam
 
 
 class Shopify(Connector):
-    """Reads any connection of the root type: orders, customers, products …"""
+    """Reads any connection of the root type: orders, customers, products …, and lists inside of their nodes."""
 
     most_per_page: ClassVar[int] = 250
+    searches: ClassVar[bool] = True
 
     def headers(self) -> dict[str, str]:
         """Return the header that signs in: the secret of the connection is the app's access token."""
@@ -54,25 +56,33 @@ class Shopify(Connector):
 
     def describe_fields(self, entity: str) -> list[Field]:
         """Return the fields of a connection's nodes, those of objects inside them as dotted paths (one level)."""
-        node = self._connections().get(entity)
+        connection, _, inside = entity.partition(".")
+        node = self._connections().get(connection)
+        if node is not None and inside:
+            node = self._listed(node).get(inside)
         if node is None:
             raise SourceRefused(f"{self.endpoint.connection}: the shop has no connection {entity!r}")
         return sorted(self._fields(node, "", deeper=True), key=lambda field: field.path)
 
     def read_pages(self, reading: Reading) -> Iterator[list[Node]]:
-        """Yield the nodes of a connection, oldest change first."""
-        cursor = snake(reading.cursor)
+        """Yield the nodes of a connection, or what stands in a list inside of them; oldest change first."""
+        # The cursor of what stands inside is that of the node, and what stands inside knows the way back to it.
+        cursor = snake(reading.cursor.rpartition(".")[2])
+        connection, _, inside = reading.entity.partition(".")
+        fields = selection(reading.paths)
+        nodes = f"{{ {Shopify.id_path} {inside} {fields} }}" if inside else fields
         query = (
-            f"query Read($first: Int!, $after: String, $query: String) {{ page: {reading.entity}(first: $first, "
-            f"after: $after, query: $query, sortKey: {cursor.upper()}) {{ nodes {selection(reading.paths)} "
+            f"query Read($first: Int!, $after: String, $query: String) {{ page: {connection}(first: $first, "
+            f"after: $after, query: $query, sortKey: {cursor.upper()}) {{ nodes {nodes} "
             "pageInfo { hasNextPage endCursor } } }"
         )
-        variables: dict[str, Any] = {"first": reading.page_size, "after": None, "query": None}
+        terms = [] if reading.search is None else [reading.search]
         if reading.since is not None:
-            variables["query"] = f"{cursor}:>='{reading.since.strftime('%Y-%m-%dT%H:%M:%SZ')}'"
+            terms.append(f"{cursor}:>='{reading.since.strftime('%Y-%m-%dT%H:%M:%SZ')}'")
+        variables: dict[str, Any] = {"first": reading.page_size, "after": None, "query": " AND ".join(terms) or None}
         while True:
             page = self._ask(query, variables)["page"]
-            yield page["nodes"]
+            yield [row for node in page["nodes"] for row in node[inside] or ()] if inside else page["nodes"]
             if not page["pageInfo"]["hasNextPage"]:
                 return
             variables["after"] = page["pageInfo"]["endCursor"]
@@ -117,6 +127,12 @@ class Shopify(Connector):
         fields = self._ask(_ROOT, {})["__schema"]["queryType"]["fields"]
         named = {field["name"]: _named(field["type"])["name"] for field in fields}
         return {name: kind.removesuffix(_CONNECTION) for name, kind in named.items() if kind.endswith(_CONNECTION)}
+
+    def _listed(self, of: str) -> dict[str, str]:
+        """Lists of objects inside of a node, and the type of what stands in them."""
+        fields = self._ask(_FIELDS, {"name": of})["__type"]["fields"]
+        many = {field["name"]: _named(field["type"]) for field in fields if _many(field["type"])}
+        return {name: kind["name"] for name, kind in many.items() if kind["kind"] == "OBJECT"}
 
     def _fields(self, of: str, prefix: str, *, deeper: bool) -> Iterator[Field]:
         for field in self._ask(_FIELDS, {"name": of})["__type"]["fields"]:

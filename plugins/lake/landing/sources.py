@@ -83,6 +83,7 @@ def _fetch(flow: Flow, endpoint: Endpoint, mask: Masker, watermark: datetime | N
         page_size=flow.page_size,
         cursor=flow.columns[flow.cursor.field].from_,
         since=since,
+        search=flow.search,
     )
     by_id: dict[object, Node] = {}
     reported = monotonic()

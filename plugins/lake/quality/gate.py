@@ -78,7 +78,8 @@ def gate(catalog: Catalog, flows: Path, from_day: date | None = None, to_day: da
 def judge(catalog: Catalog, flows: Path, from_day: date | None = None, to_day: date | None = None) -> list[GateResult]:
     """Return the result of every object that a reconciliation reads, whether it passes or not.
 
-    What other flows land stops nobody: no finding is made from it.
+    Of the objects that it can do without, those that have landed must pass, too. What other flows land stops nobody:
+    no finding is made from it.
 
     Args:
         catalog: of the lake.
@@ -94,7 +95,11 @@ def judge(catalog: Catalog, flows: Path, from_day: date | None = None, to_day: d
         raise BadFlow(f"{flows}: no flow lands in {' or '.join(missing)}, which the reconciliation reads")
     days = days_between(from_day, to_day)
     results = [_judge(catalog, tables.records(topic), "", _threshold(topic), days) for topic in ARCHIVED]
-    for flow in (found[name] for name in tables.RECONCILED):
+    judged = [found[name] for name in tables.RECONCILED]
+    judged += [
+        found[name] for name in tables.WITNESSES if name in found and _has_landed(catalog, table_of(found[name]))
+    ]
+    for flow in judged:
         results.append(_judge(catalog, table_of(flow), flow.row_id, flow.threshold, days))
     return results
 
@@ -110,7 +115,7 @@ def judge_others(
     days, results = days_between(from_day, to_day), []
     for name, flow in sorted(load_all(flows).items()):
         spec = table_of(flow)
-        if name not in tables.RECONCILED and _has_landed(catalog, spec):
+        if name not in (*tables.RECONCILED, *tables.WITNESSES) and _has_landed(catalog, spec):
             results.append(_judge(catalog, spec, flow.row_id, flow.threshold, days))
     return results
 

@@ -26,12 +26,16 @@ class Allowances(msgspec.Struct, frozen=True, kw_only=True):
         skew_seconds: how long after a scorecard was replaced an order may come in and still be judged by it.
         late_seconds: how much later than another event one may come in, although it is dated earlier, without being
             late: nobody can tell the order of what comes in at once.
+        refund_hours: after it was said that money goes back, until the payment provider must have it as a refund.
+        contact_hours: after an order, until the CRM must know of its customer what the shop knows.
     """
 
     sign_up_minutes: float = 60
     held_hours: float = 72
     skew_seconds: float = 60
     late_seconds: float = 60
+    refund_hours: float = 72
+    contact_hours: float = 24
 
     @property
     def sign_up(self) -> timedelta:
@@ -53,6 +57,16 @@ class Allowances(msgspec.Struct, frozen=True, kw_only=True):
         """See ``late_seconds``."""
         return timedelta(seconds=self.late_seconds)
 
+    @property
+    def refund(self) -> timedelta:
+        """See ``refund_hours``."""
+        return timedelta(hours=self.refund_hours)
+
+    @property
+    def contact(self) -> timedelta:
+        """See ``contact_hours``."""
+        return timedelta(hours=self.contact_hours)
+
 
 MOST = timedelta(days=3_650)
 """No allowance is longer; a bigger number is one in another unit."""
@@ -72,6 +86,8 @@ def of_params(params: Mapping[str, Any]) -> Allowances:
             "held_hours": allowances.held,
             "skew_seconds": allowances.skew,
             "late_seconds": allowances.late,
+            "refund_hours": allowances.refund,
+            "contact_hours": allowances.contact,
         }
     except (msgspec.ValidationError, OverflowError, ValueError) as error:
         raise BadAllowance(f"an allowance of the form is no number: {error}") from error

@@ -21,6 +21,7 @@ REMEDIES: Mapping[FindingKind, Remedy] = MappingProxyType(
         "verdict-would-change": "investigate",
         "policy-skew": "investigate",
         "customer-unknown": "check-shop",
+        "customer-differs": "correct-contact",
         "released-without-clearance": "cancel-delivery",
         "released-twice": "investigate",
         "held-overdue": "decide-hold",
@@ -29,6 +30,7 @@ REMEDIES: Mapping[FindingKind, Remedy] = MappingProxyType(
         "payment-missing": "collect-payment",
         "payment-orphan": "refund-payment",
         "charged-but-rejected": "refund-payment",
+        "refund-missing": "refund-payment",
     }
 )
 """What each kind of finding asks for."""

@@ -5,6 +5,8 @@ from typing import Any
 
 import polars as pl
 
+from lake import tables
+from lake.disputes import CHARGED_BACK, SAID, TAKEN_BACK
 from lake.labels import FRAUD, HONEST
 from lake.reconcile.allowances import words
 from lake.reconcile.facts import TAKING
@@ -13,7 +15,8 @@ from lake.reconcile.scope import Scope, place
 from order_fraud.topics import CUSTOMER_EVENTS, DELIVERY_EVENTS, FRAUD_VERDICTS
 
 HELD_TABLES = ("kafka.fraud_verdicts", "kafka.delivery_events", "kafka.customer_events", "shop.orders")
-CHARGED_TABLES = (*HELD_TABLES, "payments.charges")
+MISSED_TABLES = (*HELD_TABLES, tables.DISPUTED)
+CHARGED_TABLES = (*HELD_TABLES, "payments.charges", tables.REFUNDED, tables.DISPUTED)
 
 GIVEN_BACK = ("REFUNDED", "VOIDED")
 """What the shop says of an order whose money it has given back or let go (Shopify: ``OrderDisplayFinancialStatus``)."""
@@ -46,37 +49,7 @@ def charged_but_rejected(scope: Scope) -> Iterator[Difference]:
     Money is captured at dispatch, so that there is nothing to wait for. What was given back is no finding, nor what
     the cardholder's bank takes back anyway: a refund would pay twice.
     """
-    facts, rejected = scope.facts, _rejected(scope)
-    captured = (
-        facts.charges.filter(
-            pl.col("captured") & pl.col("status").is_in(TAKING) & (pl.col("created_at") <= scope.settled)
-        )
-        .join(rejected, on="order_id", how="semi")
-        .join(facts.charges_aside, on="order_id", how="anti")
-        .sort("created_at", "charge_id")
-        .group_by("order_id", "currency", maintain_order=True)
-        .agg(pl.col("amount").sum().alias("captured"), "charge_id", pl.first("created_at").alias("charged_at"))
-    )
-    given_back = facts.shop.filter(pl.col("financial_status").is_in(GIVEN_BACK))
-    refunded = facts.refunds.group_by("order_id", "currency").agg(pl.col("amount").sum().alias("refunded"))
-    charged = (
-        rejected.filter(pl.col("word").ne_missing(HONEST) & pl.col("said").ne_missing("ChargebackOpened"))
-        .join(given_back, on="order_id", how="anti")
-        .rename({"currency": "order_currency"})
-        .join(captured, on="order_id", how="inner", maintain_order="left")
-        .join(refunded, on=["order_id", "currency"], how="left", maintain_order="left")
-        .with_columns(left=pl.col("captured") - pl.col("refunded").fill_null(0))
-        .filter(pl.col("left") > 0)
-        # An order that was charged in two currencies is one finding; its evidence has both sums.
-        .group_by("order_id", maintain_order=True)
-        .agg(
-            pl.all().exclude("charge_id", "left", "currency").first(),
-            "currency",
-            "left",
-            pl.col("charge_id").list.explode(keep_nulls=False, empty_as_null=False),
-        )
-    )
-    for row in charged.iter_rows(named=True):
+    for row in charged(scope).iter_rows(named=True):
         sums = [money(amount, currency) for amount, currency in zip(row["left"], row["currency"], strict=True)]
         why = "its delivery was cancelled" if row["told"] == "DeliveryCancelled" else f"it is held ({row['outcome']})"
         yield scope.difference(
@@ -93,6 +66,42 @@ def charged_but_rejected(scope: Scope) -> Iterator[Difference]:
             CHARGED_TABLES,
             amount=row["left"][0],
         )
+
+
+def charged(scope: Scope) -> pl.DataFrame:
+    """Return the orders of :func:`charged_but_rejected`, each once, with what is left of the charges by currency."""
+    facts, rejected = scope.facts, _rejected(scope)
+    captured = (
+        facts.charges.filter(
+            pl.col("captured") & pl.col("status").is_in(TAKING) & (pl.col("created_at") <= scope.settled)
+        )
+        .join(rejected, on="order_id", how="semi")
+        .join(facts.charges_aside, on="order_id", how="anti")
+        .sort("created_at", "charge_id")
+        .group_by("order_id", "currency", maintain_order=True)
+        .agg(pl.col("amount").sum().alias("captured"), "charge_id", pl.first("created_at").alias("charged_at"))
+    )
+    given_back = facts.shop.filter(pl.col("financial_status").is_in(GIVEN_BACK))
+    refunded = facts.refunds.group_by("order_id", "currency").agg(pl.col("amount").sum().alias("refunded"))
+    taken_back = facts.disputes.filter(pl.col("status").is_in(TAKEN_BACK))
+    return (
+        rejected.filter(pl.col("word").ne_missing(HONEST) & ~pl.col("said").is_in(CHARGED_BACK).fill_null(False))
+        .join(taken_back, on="order_id", how="anti")
+        .join(given_back, on="order_id", how="anti")
+        .rename({"currency": "order_currency"})
+        .join(captured, on="order_id", how="inner", maintain_order="left")
+        .join(refunded, on=["order_id", "currency"], how="left", maintain_order="left")
+        .with_columns(left=pl.col("captured") - pl.col("refunded").fill_null(0))
+        .filter(pl.col("left") > 0)
+        # An order that was charged in two currencies is one finding; its evidence has both sums.
+        .group_by("order_id", maintain_order=True)
+        .agg(
+            pl.all().exclude("charge_id", "left", "currency").first(),
+            "currency",
+            "left",
+            pl.col("charge_id").list.explode(keep_nulls=False, empty_as_null=False),
+        )
+    )
 
 
 def fraud_missed(scope: Scope) -> Iterator[Difference]:
@@ -121,17 +130,20 @@ def fraud_missed(scope: Scope) -> Iterator[Difference]:
     )  # fmt: skip
     for row in missed.iter_rows(named=True):
         who = f" by {row['by']}" if row["by"] else ""
-        what = "charged back" if row["said"] == "ChargebackOpened" else "confirmed as fraud"
+        what = "charged back" if row["said"] in CHARGED_BACK else "confirmed as fraud"
+        untold = ", of which no ChargebackOpened event told" if row["said"] == SAID else ""
         yield scope.difference(
             "fraud-missed",
             row,
             f"Order {row['order_id']} over {money(row['amount'], row['currency'])} was cleared with {row['score']} "
             f"points by scorecard {row['scorecard_version']} and released, and was {what}{who} on "
-            f"{row['known_at']:%Y-%m-%d}.",
+            f"{row['known_at']:%Y-%m-%d}{untold}.",
             {
                 "word": row["said_id"],
-                "word stands at": f"{CUSTOMER_EVENTS.name}, partition {row['said_partition']}, "
-                f"offset {row['said_offset']}",
+                "word stands at": tables.DISPUTED
+                if untold
+                else f"{CUSTOMER_EVENTS.name}, partition {row['said_partition']}, offset {row['said_offset']}",
+                "told to the stream": "no" if untold else "yes",
                 "known at": row["known_at"],
                 "verdict": f"NoFraudDetected ({row['score']} points, scorecard {row['scorecard_version']})",
                 "verdict stands at": place(FRAUD_VERDICTS.name, row),

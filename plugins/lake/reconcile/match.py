@@ -1,4 +1,4 @@
-"""Match shop, stream, verdicts, deliveries and payments order by order, and name the root cause of each difference.
+"""Match shop, stream, verdicts, deliveries, payments and CRM order by order; name the root cause of each difference.
 
 An order belongs to the business day of its event time. What happened to it is looked up by order id, on whatever day it
 happened, so that an order of 23:59 paid at 00:01 is no difference.
@@ -6,7 +6,7 @@ happened, so that an order of 23:59 paid at 00:01 is no difference.
 
 from collections.abc import Callable, Iterator
 
-from lake.reconcile import customers, deliveries, holds, orders, payments, skew, verdicts
+from lake.reconcile import customers, deliveries, holds, orders, payments, refunds, skew, verdicts
 from lake.reconcile.findings import KINDS, Difference
 from lake.reconcile.scope import Scope
 
@@ -19,6 +19,7 @@ CHECKS: tuple[Callable[[Scope], Iterator[Difference]], ...] = (
     verdicts.would_change,
     skew.policy_skew,
     customers.customer_unknown,
+    customers.customer_differs,
     deliveries.released_without_clearance,
     deliveries.released_twice,
     holds.held_overdue,
@@ -27,6 +28,7 @@ CHECKS: tuple[Callable[[Scope], Iterator[Difference]], ...] = (
     payments.payment_missing,
     payments.payment_orphan,
     holds.charged_but_rejected,
+    refunds.refund_missing,
 )
 """One check a kind. Each looks for its own cause only: what follows from another difference is none of its own."""
 

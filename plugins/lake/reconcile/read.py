@@ -13,11 +13,11 @@ from pyiceberg.catalog.noop import NoopCatalog
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo, In
 from pyiceberg.table import DataScan, StaticTable, Table
 
-from lake import labels, tables
+from lake import disputes, labels, tables
 from lake.ahead import not_dated_ahead
 from lake.errors import Hopeless
 from lake.landing.flows import folder, tables_in
-from lake.reconcile import facts
+from lake.reconcile import contacts, facts
 from lake.reconcile.facts import Facts
 from lake.reconcile.panels import known_policies
 from lake.reconcile.scope import GRACE
@@ -28,6 +28,13 @@ from order_fraud.policies import Policies
 from order_fraud.topics import ARCHIVED, Topic
 
 _BY_TOPIC: Mapping[str, Topic] = {topic.name: topic for topic in ARCHIVED}
+
+
+_MOMENT = pl.Datetime("us", "UTC")
+_TYPES: Mapping[str, pl.DataType] = {
+    "amount": pl.Int64(), "created_at": _MOMENT, "updated_at": _MOMENT, "day": pl.Date()
+}  # fmt: skip
+"""Of the columns of a table that is not there."""
 
 
 class NothingLanded(Hopeless):
@@ -64,8 +71,10 @@ class Lake:
         """
         flows = tables_in(folder())
         sources = [flows[name] for name in tables.RECONCILED]
+        sources += [flows[name] for name in tables.WITNESSES if name in flows]
         aside = [tables.quarantine(spec) for spec in sources]
-        self._pinned = {spec.name: _pin(catalog, spec, recorded) for spec in (*tables.TOPICS, *sources, *aside)}
+        specs = (*tables.TOPICS, *sources, *aside, tables.SETTLEMENT)
+        self._pinned = {spec.name: _pin(catalog, spec, recorded) for spec in specs}
 
     @property
     def snapshots(self) -> dict[str, int]:
@@ -80,9 +89,10 @@ class Lake:
         without news gets no snapshot.
         """
         newest: dict[str, datetime] = {}
+        witnesses = {spec.name for spec in tables.TOPICS} | set(tables.RECONCILED)
         for name, pinned in self._pinned.items():
             system = name.partition(".")[0]
-            if system != "quarantine" and pinned.committed is not None:
+            if name in witnesses and pinned.committed is not None:
                 newest[system] = max(pinned.committed, newest.get(system, pinned.committed))
         return min(newest.values(), default=datetime.now(UTC)) - GRACE
 
@@ -180,10 +190,17 @@ class Lake:
         """Return what all systems say, given what the archived topics with many records say (see :class:`Facts`)."""
         shop = self._read("shop.orders", facts.SHOP_COLUMNS)
         charges = self._read("payments.charges", facts.CHARGE_COLUMNS)
+        refunded = self._told(tables.REFUNDED, facts.REFUND_COLUMNS)
+        disputed = disputes.of_orders(self._told(tables.DISPUTED, disputes.COLUMNS), charges, shop)
         return Facts(
             streamed=streamed,
             sign_ups=sign_ups,
-            words=words,
+            words=disputes.added(words, disputed),
+            refunds=facts.refunds(refunded, charges),
+            shop_refunds=self._told(tables.GIVEN_BACK, facts.SHOP_REFUND_COLUMNS),
+            disputes=disputed,
+            contacts=self._contacts(sign_ups),
+            returned=facts.returned(self._read(tables.SETTLEMENT.name, facts.SETTLEMENT_COLUMNS)),
             policies=self.archive(topics.FRAUD_POLICIES.name, facts.POLICY_COLUMNS),
             verdicts=verdicts,
             deliveries=deliveries,
@@ -192,6 +209,45 @@ class Lake:
             charges=charges,
             shop_aside=facts.set_aside(self._quarantine("orders"), "$.sourceIdentifier", shop["order_id"]),
             charges_aside=facts.set_aside(self._quarantine("charges"), "$.metadata.order_id", charges["charge_id"]),
+            refunds_aside=self._refunds_aside(refunded, charges),
+        )
+
+    def _told(self, name: str, columns: Sequence[str]) -> pl.DataFrame:
+        """Return columns of a table that a reconciliation can do without; without its flow, it is empty."""
+        if name in self._pinned:
+            return self._read(name, columns)
+        return pl.DataFrame(schema={column: _TYPES.get(column, pl.String()) for column in columns})
+
+    def _contacts(self, sign_ups: pl.DataFrame) -> pl.DataFrame:
+        """Return where contacts say something else than shop or stream; whole columns of tokens are never in memory."""
+        if tables.KNOWN not in self._pinned:
+            return pl.DataFrame(schema=contacts.SCHEMA)
+
+        def known() -> Iterator[pl.DataFrame]:
+            return self._batches(tables.KNOWN, contacts.COLUMNS)
+
+        def sold() -> Iterator[pl.DataFrame]:
+            return self._batches(tables.SOLD, contacts.SHOP_COLUMNS)
+
+        some = contacts.suspects(known(), sold(), sign_ups)
+        if some.is_empty():
+            return pl.DataFrame(schema=contacts.SCHEMA)
+        theirs = [
+            pl.concat([batch.join(some, on="customer_id", how="semi") for batch in batches])
+            for batches in (known(), sold())
+        ]
+        aside = facts.set_aside(self._quarantine("contacts"), "$.Customer_Id__c", theirs[0]["contact_id"])
+        trusted = theirs[0].join(aside, left_on="customer_id", right_on="order_id", how="anti")
+        return contacts.differing(trusted, theirs[1], sign_ups.join(some, on="customer_id", how="semi"))
+
+    def _refunds_aside(self, refunded: pl.DataFrame, charges: pl.DataFrame) -> pl.DataFrame:
+        if tables.REFUNDED not in self._pinned:
+            return pl.DataFrame(schema={"order_id": pl.String})
+        of_charges = facts.set_aside(self._quarantine("refunds"), "$.charge", refunded["refund_id"])
+        return (
+            of_charges.rename({"order_id": "charge_id"})
+            .join(charges.select("charge_id", "order_id"), on="charge_id", how="inner")
+            .select("order_id")
         )
 
     def _quarantine(self, name: str) -> pl.DataFrame:
@@ -201,6 +257,13 @@ class Lake:
         frame = pl.from_arrow(self._scan(name, columns, rows).to_arrow())
         assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker: a table never makes a series
         return frame.select(columns)
+
+    def _batches(self, name: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Yield columns of a table, file by file in batches."""
+        for batch in self._scan(name, columns).to_arrow_batch_reader():
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker, as below
+            yield frame.select(columns)
 
     def _scan(self, name: str, columns: Sequence[str], rows: BooleanExpression | None = None) -> DataScan:
         pinned = self._pinned[name]

@@ -305,7 +305,7 @@ def _facts(lake: Lake, folder: Path) -> Facts:
     streamed = together("streamed", CUSTOMER_EVENTS.name, facts.streamed)
     return lake.facts_with(
         streamed=streamed.unique("order_id", keep="first", maintain_order=True),
-        sign_ups=together("sign_ups", CUSTOMER_EVENTS.name, facts.sign_ups).unique(),
+        sign_ups=together("sign_ups", CUSTOMER_EVENTS.name, facts.sign_ups).unique("customer_id", keep="first"),
         words=labels.words(together("said", CUSTOMER_EVENTS.name, shards.said)),
         verdicts=together("verdicts", FRAUD_VERDICTS.name, facts.verdicts),
         deliveries=together("deliveries", DELIVERY_EVENTS.name, facts.deliveries),

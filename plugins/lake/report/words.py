@@ -55,6 +55,11 @@ KINDS: Mapping[FindingKind, KindWords] = MappingProxyType(
             "Orders of these customers were judged, but no sign-up of them ever came in: what is known of a customer "
             "from the start (country, channel, age of the account) was missing in every verdict.",
         ),
+        "customer-differs": KindWords(
+            "The CRM knows another customer",
+            "The CRM's contact of these customers says something else than they told the shop: letters, refunds and "
+            "questions about their orders go to the wrong place, or the account is not theirs any more.",
+        ),
         "released-without-clearance": KindWords(
             "Released without clearance",
             "The warehouse was told to ship these orders although no verdict clears them.",
@@ -90,6 +95,11 @@ KINDS: Mapping[FindingKind, KindWords] = MappingProxyType(
             "The money of these orders was captured, which happens at dispatch, although they are held or their "
             "delivery was cancelled. The customer pays for nothing.",
         ),
+        "refund-missing": KindWords(
+            "Said to be given back, but not refunded",
+            "The shop or the settlement of a fraud says that money of these orders went back, and the payment provider "
+            "has no such refund, or one over another amount.",
+        ),
     }
 )
 
@@ -102,6 +112,7 @@ REMEDIES: Mapping[Remedy, str] = MappingProxyType(
         "collect-payment": "A person collects the payment or cancels the order.",
         "refund-payment": "A person refunds the payment or finds its order.",
         "decide-hold": "A person decides at the review desk: cleared, or confirmed as fraud.",
+        "correct-contact": "A person asks the customer, and corrects the contact in the CRM or in the shop.",
         "settle-fraud": "The money is claimed or written off, and the scorecard learns from the label.",
         "investigate": "A person looks into it; the evidence says where.",
     }

@@ -6,6 +6,7 @@ from itertools import groupby
 
 import polars as pl
 
+from lake import disputes
 from lake.errors import Hopeless
 from lake.labels import FRAUD
 from lake.settle.case import Case
@@ -14,6 +15,7 @@ from order_fraud.settlement import FINAL, Entry, plan
 BY_WORD = {
     "FraudConfirmed": "a person confirmed the fraud",
     "ChargebackOpened": "the cardholder's bank opened a chargeback",
+    disputes.SAID: "the cardholder's bank disputes the charge",
 }
 
 
