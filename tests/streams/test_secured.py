@@ -40,7 +40,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         wanted = {f"User:countersign-{role}": rights(services) for role, services in ROLES.items()}
         added = apply(enter(as_user(secured, ADMIN)), wanted)
         assert added == (sum(len(right.operations) for its in wanted.values() for right in its), 0)
-        assert apply(enter(as_user(secured, ADMIN)), wanted) == (0, 0)
+        wait_for(
+            lambda: apply(enter(as_user(secured, ADMIN)), wanted) == (0, 0)
+        )  # the broker hears of it a moment later
         yield secured
     finally:
         secured.stop()

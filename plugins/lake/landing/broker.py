@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from kafka_access import Brokers, client, missing_right
@@ -64,7 +64,7 @@ def raise_refusal(error: Exception, bootstrap: Brokers, topic: str, transactiona
     Raises:
         KafkaRefuses: it is one, and trying again mends nothing.
     """
-    if not isinstance(error, KafkaException):
+    if not isinstance(error, KafkaException) or not isinstance(error.args[0], KafkaError):
         return
     if refused := missing_right(error.args[0], bootstrap, topic, READING_GROUPS[LANDING], transactional_id):
         raise KafkaRefuses(str(refused)) from error
