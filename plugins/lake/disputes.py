@@ -6,6 +6,7 @@ landed is known, whether or not the event came.
 
 import polars as pl
 from pyiceberg.catalog import Catalog
+from pyiceberg.expressions import AlwaysTrue, In
 
 from lake import tables
 from order_fraud.events import ChargebackOpened
@@ -78,13 +79,15 @@ def landed(catalog: Catalog) -> pl.DataFrame:
     rows = _read(catalog, tables.DISPUTED, COLUMNS)
     if rows.is_empty():
         return pl.DataFrame(schema=SCHEMA)
-    charges = _read(catalog, tables.PAID, ("charge_id", "order_id"))
-    orders = _read(catalog, tables.SOLD, ("order_id", "customer_id"))
+    charges = _read(catalog, tables.PAID, ("charge_id", "order_id"), rows["charge_id"])
+    orders = _read(catalog, tables.SOLD, ("order_id", "customer_id"), charges["order_id"])
     return of_orders(rows, charges, orders)
 
 
-def _read(catalog: Catalog, name: str, columns: tuple[str, ...]) -> pl.DataFrame:
+def _read(catalog: Catalog, name: str, columns: tuple[str, ...], only: pl.Series | None = None) -> pl.DataFrame:
+    """Return columns of a table, of those rows alone that have one of the values of ``only`` in the first."""
     if not catalog.table_exists(name):
         return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))  # joined and nothing else
-    scan = catalog.load_table(name).scan(selected_fields=columns)
+    rows = AlwaysTrue() if only is None else In(columns[0], only.drop_nulls().unique().to_list())
+    scan = catalog.load_table(name).scan(row_filter=rows, selected_fields=columns)
     return pl.DataFrame(pl.from_arrow(scan.to_arrow())).select(columns)

@@ -138,7 +138,8 @@ def test_land_sources_reads_connections_variable_and_form(airflow: Airflow, stac
     httpx.post(url, headers=admin, json=body).raise_for_status()
     (landed, again), log = airflow.run("land_sources", {"everything": False}, {"everything": True})
     assert landed["state"] == again["state"] == "success"
-    assert {task: found["returned"]["rows"] for task, found in landed["tasks"].items()} == {
+    rows = {task: found["returned"]["rows"] for task, found in landed["tasks"].items()}
+    assert {task: count for task, count in rows.items() if count} == {
         "crm_contacts": 30,
         "payments_charges": 30,
         "shop_orders": 30,
@@ -156,11 +157,10 @@ def test_what_trying_again_cannot_mend_fails_at_the_first_try(airflow: Airflow, 
     (run,), log = airflow.run(
         "land_sources", without=("AIRFLOW_CONN_PAYMENTS",), AIRFLOW_CONN_SHOP=shop, AIRFLOW_CONN_CRM=crm
     )
-    assert {task: (found["state"], found["try"]) for task, found in run["tasks"].items()} == {
-        "crm_contacts": ("failed", 1),
-        "payments_charges": ("failed", 1),
-        "shop_orders": ("failed", 1),
-    }
+    outcomes = {task: (found["state"], found["try"]) for task, found in run["tasks"].items()}
+    ours = [task for task in outcomes if task.startswith(("crm_", "payments_", "shop_"))]
+    assert {"crm_contacts", "payments_charges", "payments_refunds", "shop_orders", "shop_refunds"} <= set(ours)
+    assert {outcomes[task] for task in ours} == {("failed", 1)}
     assert "the secret is not accepted. Put a valid one into the password of the connection shop" in log
     assert "invalid_client: invalid client credentials, the secret is not accepted" in log
     assert "there is no Airflow connection payments" in log
