@@ -58,3 +58,16 @@ class PublishTraining(BaseOperator):
         from lake.learn.tasks import publish_report
 
         return publish_report()
+
+
+class TellOrder(BaseOperator):
+    """Writes the story of the form's order."""
+
+    operator_extra_links = (ReportLink(),)
+    ui_color = "#e3f1ee"
+
+    def execute(self, context: "Context") -> dict[str, Any]:
+        """Write page and document; return where they lie and how things stand."""
+        from lake.story.tasks import tell_order
+
+        return tell_order()
