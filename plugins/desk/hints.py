@@ -10,6 +10,8 @@ import logging
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -78,23 +80,23 @@ class TopicBurst(BaseEventTrigger):
         """Yield an event for each burst, for as long as the triggerer lives."""
         burst = Burst(self.at_least, self.within_s, self.pause_s)
         wanted = [word.encode() for word in self.words]
-        while True:
-            reader = await asyncio.to_thread(self._reader)
-            if reader is None:
+        # A thread of its own: a consumer must not be closed while another thread reads, which a cancelled one does.
+        thread, reader = ThreadPoolExecutor(1, "hints"), None
+        call = partial(asyncio.get_running_loop().run_in_executor, thread)
+        try:
+            while (reader := await call(self._reader)) is None:
                 await asyncio.sleep(AGAIN_S)
-                continue
-            try:
-                while True:
-                    records = await asyncio.to_thread(reader.consume, AT_ONCE, POLL_S)
-                    values = [one.value() or b"" for one in records if one.error() is None]
-                    came = sum(any(word in value for word in wanted) for value in values)
-                    if many := burst.add(came, monotonic()):
-                        log.info("%s: %d records in %.0f s", self.topic, many, self.within_s)
-                        yield TriggerEvent({"topic": self.topic, "records": many, "within_s": self.within_s})
-            except RuntimeError as error:  # the reader was closed under us
-                log.warning("%s: reading begins anew: %s", self.topic, error)
-            finally:
-                await asyncio.to_thread(reader.close)
+            while True:
+                records = await call(reader.consume, AT_ONCE, POLL_S)
+                values = [one.value() or b"" for one in records if one.error() is None]
+                came = sum(any(word in value for word in wanted) for value in values)
+                if many := burst.add(came, monotonic()):
+                    log.info("%s: %d records in %.0f s", self.topic, many, self.within_s)
+                    yield TriggerEvent({"topic": self.topic, "records": many, "within_s": self.within_s})
+        finally:
+            if reader is not None:
+                thread.submit(reader.close)
+            thread.shutdown(wait=False)
 
     def _reader(self) -> Any:
         """Return a consumer at the end of every partition of the topic, None if the broker cannot be reached."""

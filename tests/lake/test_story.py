@@ -62,7 +62,7 @@ def test_story_has_everything_from_both_halves_in_time_order(story: Story) -> No
     assert told[0] == "Signed up"
     assert told[1:10] == ["Sold", "Came in", *["Passed on"] * 5, story.facts["Verdict"].partition(" · ")[0], told[9]]
     assert {"Paid", "Confirmed as fraud", "Delivery cancelled", "Set aside"} <= set(told)
-    assert told.count("Confirmed as fraud") == 6, "it came in, and passed five hops on its way"
+    assert (told.count("Confirmed as fraud"), told.count("Passed on")) == (1, 10), "order and word pass five hops each"
     assert "Finding: Charged another amount" in told
     settled = [(one.what, one.said.partition(".")[0]) for one in story.moments if one.what.startswith("Settlement")]
     assert settled == [("Settlement: stop delivery", "Begun"), ("Settlement: flag customer", "Refused")]
@@ -79,7 +79,7 @@ def test_each_hop_shows_the_signals_that_it_stamped(story: Story) -> None:
     assert list(dict.fromkeys(names))[-1] == "email_domain", "in the order of the hops"
     assert {"customer", "device", "ip", "card"} <= set(names)
     stamped = [name for one in hops for name in one.details]
-    assert len(stamped) == len(set(stamped)), "each signal is shown once, where it was stamped"
+    assert len(stamped) == len(set(stamped)) > 0, "each signal is shown once, where it was stamped"
 
 
 def test_story_of_every_order_has_as_many_records_as_the_archive(catalog: Catalog) -> None:

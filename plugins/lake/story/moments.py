@@ -120,16 +120,21 @@ def _said(topic: str, event: AnyEvent, seen: Mapping[str, float]) -> _Words:
             said = f"No verdict for more than {event.data.longer_than_s:g} s."
             return "Verdict overdue", said, "bad", _fields(event.data)
         case FraudConfirmed() | ChargebackOpened() | FraudCleared():
-            passed = " (passed on by the relay)" if topic.startswith("relay.") else ""
-            words = {
-                FraudConfirmed: ("Confirmed as fraud", "A person found it to be fraud", "bad"),
-                ChargebackOpened: ("Charged back", "The cardholder's bank takes the money back", "bad"),
-                FraudCleared: ("Cleared by a person", "A person found it to be honest", "ok"),
-            }
-            what, said, tone = words[type(event)]
-            return what, f"{said}{passed}.", tone, _fields(event.data)  # type: ignore[return-value]
+            return _word(topic, event)
         case _:
             return type(event).__name__, "", "", _fields(event.data)
+
+
+def _word(topic: str, event: FraudConfirmed | ChargebackOpened | FraudCleared) -> _Words:
+    if topic.startswith("relay."):
+        entity = topic.partition(".by-")[2].replace("-", " ")
+        return "Passed on", f"{type(event).__name__} passed on to the hop by {entity}.", "", {}
+    words: dict[type, tuple[str, str, Tone]] = {
+        FraudConfirmed: ("Confirmed as fraud", "A person found it to be fraud.", "bad"),
+        ChargebackOpened: ("Charged back", "The cardholder's bank takes the money back.", "bad"),
+        FraudCleared: ("Cleared by a person", "A person found it to be honest.", "ok"),
+    }
+    return *words[type(event)], _fields(event.data)
 
 
 def _verdict(event: PossibleFraud | NoFraudDetected, seen: Mapping[str, float]) -> _Words:
