@@ -28,7 +28,7 @@ nothing at all and says what it would. A crash and a retry at any point neither 
 |---|---|---|
 | `SourceBelowThreshold` | too many rows of a source failed their checks, or it was never landed | look into its quarantine table, mend the source, land again, clear the task |
 | `NothingLanded` | there is no order in the lake | run both landing DAGs |
-| `BadDays`, `BadAllowance` | the days or waits of the form make no sense | trigger again with others |
+| `BadDays`, `BadAllowance`, `BadSources` | days, waits or sources of the form make no sense | trigger again with others |
 | `NoSuchRun`, `SnapshotGone` | the run to repeat is not known, or the lake no longer has what it read | name another run |
 | `NotEmitted` | the broker did not take the events | nothing: the task tries again |
 """  # noqa: E501 - a table row is one line
@@ -62,6 +62,21 @@ def _wait(default: int, title: str, what: str) -> Param:
             type="boolean",
             title="Dry run",
             description="Find and report everything, but send no event and record no finding.",
+        ),
+        "sources": Param(
+            None,
+            type=["null", "string"],
+            title="Sources",
+            description="Tables to compare with, shop.orders or payments.charges, separated by commas; what a finding "
+            "cannot be told without is not looked for, and stays as it is. Empty: all.",
+        ),
+        "good_percent": Param(
+            None,
+            type=["null", "number"],
+            minimum=0,
+            maximum=100,
+            title="Good rows, %",
+            description="The run goes on if so many of a source's rows pass their checks. Empty: as each flow says.",
         ),
         "held_hours": _wait(72, "Hours on hold", "An order that is held for longer, and of which nobody has decided"),
         "sign_up_minutes": _wait(60, "Minutes until the sign-up", "A customer who has not signed up by then"),
