@@ -88,7 +88,9 @@ def incoming(world: World) -> None:
     grouped = {"card": PLANTED["card number in groups"]}
     again = msgspec.structs.replace(again, data=msgspec.structs.replace(again.data, **grouped))
     word = feedback(FraudConfirmed, rich, START + timedelta(days=9), PLANTED["e-mail of a reviewer"])
-    made = [sign_up("c1", START, "d1", PLANTED["ip of an order"]), rich, again, word]
+    other = order("c2-1", "c2", START + timedelta(hours=3), 700)
+    words = [word, feedback(FraudConfirmed, other, START + timedelta(days=9))]
+    made = [sign_up("c1", START, "d1", PLANTED["ip of an order"]), rich, again, other, *words]
     world.stream(made).sell([one for one in made if isinstance(one, NewOrder)])
 
 
@@ -118,16 +120,19 @@ def feed(stack: dict[str, str]) -> None:
         "orders": [
             sold(1, order_id=MARK, customer_id="c1", email=email, ip=ip, amount=4_200, **when),
             sold(2, order_id="c1-2", customer_id="c1", email=email, ip=ip, amount=900, **when),
+            sold(5, order_id="c2-1", customer_id="c2", email=email, ip=ip, amount=700, **when),
             sold(3, email=failing, ip=ip, amount=-5, **when),
             sold(4, order_id=PLANTED["e-mail instead of an id"], email=failing, amount=-6, **when),
         ],
         "charges": [
             charge(1, order_id=MARK, customer_id="c1", created=moment, amount=4_200, captured=True),
             charge(2, order_id="c1-2", customer_id="c1", created=moment, amount=900),
+            charge(5, order_id="c2-1", customer_id="c2", created=moment, amount=700),
             charge(3, order_id=PLANTED["card number in groups"], created=moment, amount=-7),
         ],
         "contacts": [
             contact(1, customer_id="c1", email=PLANTED["e-mail of the CRM"], **when),
+            contact(5, customer_id="c2", email=PLANTED["e-mail of the CRM"], **when),
             contact(2, created=moment, updated=moment - 9, email=failing, last_name=failing),
         ],
     }
@@ -167,8 +172,8 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
             ("land_sources", {}, {}),
             ("land_sources", {}, {}),
             ("settle_fraud", {}, {}),
-            ("settle_fraud", {"orders": MARK}, {}),
-            ("reconcile_orders", {}, {}),
+            ("reconcile_orders", {"good_percent": 10}, {}),
+            ("tell_order", {"order_id": MARK}, {}),
         ]
         out, log = airflow._call(sys.executable, "-c", RUN, str(ROOT / "dags"), json.dumps(steps))
         assert [rule.struck for rule in rules] == [1, 1, 1], log[-3000:]
@@ -185,9 +190,9 @@ def test_no_planted_value_and_no_secret_stands_in_lake_reports_database_or_logs(
         ["land_events", "success"],
         ["land_sources", "failed"],  # the provider refuses once, in so many words
         ["land_sources", "success"],
-        ["settle_fraud", "success"],  # undone: the CRM refuses
-        ["settle_fraud", "success"],  # the webhook refuses: a person's
-        ["reconcile_orders", "failed"],  # too many rows of the shop failed
+        ["settle_fraud", "success"],  # of two orders: the CRM refuses one, the webhook the other
+        ["reconcile_orders", "success"],
+        ["tell_order", "success"],
     ], aftermath.log[-4000:]
     needles = aftermath.needles
     found = traces.in_store(needles)
