@@ -48,8 +48,8 @@ def test_secrets_go_before_anything_is_cut() -> None:
 def test_long_text_without_blanks_takes_no_time_by_its_square() -> None:
     begun = process_time()
     for part in ("x", "1", ":", "a.", "'", "1."):
-        redacted(part * 100_000 + " @")
-    assert process_time() - begun < 10, "by its square it would be an hour"
+        redacted(part * 20_000 + " @")
+    assert process_time() - begun < 5
 
 
 def test_json_stays_json() -> None:
