@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -23,7 +23,7 @@ from order_fraud.events import FraudConfirmed, NewOrder
 from tests import traces
 from tests.lake.conftest import ROOT, running_stack
 from tests.lake.meddler import Meddler, meddling
-from tests.lake.reconcile_world import START, World, feedback, order, sign_up
+from tests.lake.reconcile_world import ARRIVED, START, World, feedback, order, sign_up
 from tests.lake.test_landing_dags import Airflow
 from tests.lake.test_landing_sources import charge, contact
 from tests.lake.test_landing_sources import order as sold
@@ -97,9 +97,10 @@ def incoming(world: World) -> None:
 def produce(bootstrap: str, world: World) -> None:
     """Put the world's records on their topics, and some beside them that are no events."""
     producer = Producer({"bootstrap.servers": bootstrap})
+    lately = datetime.now(UTC) - timedelta(hours=1) - ARRIVED  # the broker deletes what is older than its retention
     for topic, rows in world.topics.items():
         for row in rows:
-            at = int(row["timestamp"].timestamp() * 1000)
+            at = int((row["timestamp"] + lately).timestamp() * 1000)
             producer.produce(topic, key=row["key"], value=row["value"], partition=row["partition"], timestamp=at)
     email, card = PLANTED["e-mail in a bad record"], PLANTED["card number in a bad record"]
     bad = json.loads(world.topics[topics.CUSTOMER_EVENTS.name][1]["value"])
