@@ -15,7 +15,7 @@ A run's **partition is a business day** (UTC), `YYYY-MM-DD`: the one before the 
 what is new (`land_events`, `land_sources`), then starts `reconcile_orders` for that day alone and waits for its end.
 
 **Days of the past:** `airflow backfill create --dag-id reconcile_day --from-date 2026-11-02 --to-date 2026-11-06`
-(or *Backfill* beside *Trigger*) makes one run for each night of that range. A run of a backfill lands nothing: what
+(or *Backfill* beside *Trigger*) makes one run for each of these days. A run of a backfill lands nothing: what
 those days had has landed. By hand, *Trigger* asks for the partition key, which is the day.
 
 The DAG is **paused until somebody unpauses it**. It may run beside the other starters and beside runs by hand:

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from desk.operators import PublishReport
+from desk.operators import REPORTED, PublishReport
 from desk.retries import RETRIES
 
 FLOWS = Path(__file__).parent / "flows"
@@ -19,7 +19,7 @@ DOC = """
 | `check_sources` | writes the page on data quality, and stops the run if a landed source is below its threshold; says which and why |
 | `reconcile` | judges every order **again**, from the archived events and with the stream's own code, and compares byte for byte; then matches shop, stream, verdicts, deliveries and payments order by order |
 | `correct` | raises each finding once on `reconciliation.findings`, with the correction it asks for, in one transaction, and keeps it in the table `reconciliation.findings` |
-| `publish_report` | writes the report: tab **Report** of this run, the same button among the *Details* of this task, and *Reports* in the menu |
+| `publish_report` | writes the report: tab **Report** of this run, the same button among the *Details* of this task, and *Reports* in the menu; its figures are the event of the asset `reconciliation.report` |
 
 Run `land_events` and `land_sources` first. **A second run over the same days sends nothing new**; a dry run sends
 nothing at all and says what it would. A crash and a retry at any point neither lose nor double an event.
@@ -115,7 +115,7 @@ def reconcile_orders() -> None:
 
     emitted = correct()
     check_sources() >> reconcile() >> emitted
-    PublishReport(task_id="publish_report", emitted=emitted)
+    PublishReport(task_id="publish_report", emitted=emitted, outlets=[REPORTED])
 
 
 reconcile_orders()
