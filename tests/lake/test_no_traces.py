@@ -185,6 +185,7 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
             yield Aftermath(run_dir, home, airflow.env, log, states)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_no_planted_value_and_no_secret_stands_in_lake_reports_database_or_logs(aftermath: Aftermath) -> None:
     assert aftermath.states == [

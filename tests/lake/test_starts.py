@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,14 +16,17 @@ from confluent_kafka import Producer
 from pyiceberg.catalog import load_catalog
 
 from desk.hints import Burst, TopicBurst
+from lake import labels
 from lake.landing.progress import Conflict
 from lake.reconcile import corrections, ledger
 from lake.reconcile.corrections import Emitted, NotEmitted, emit
 from lake.reconcile.outcome import Outcome
 from lake.reconcile.window import watermark
-from order_fraud.events import DeliveryReleased
+from lake.settle import tasks as settle
+from order_fraud.events import DeliveryReleased, FraudConfirmed, NewOrder
 from order_fraud.topics import FRAUD_VERDICTS
-from tests.lake.reconcile_world import START, calm, outcome_of
+from tests.lake.reconcile_world import START, World, calm, feedback, outcome_of, traffic
+from tests.lake.test_reconcile_lake import land
 
 SUSPECT, CLEAR = b'{"type":"PossibleFraud","id":"x"}', b'{"type":"NoFraudDetected","id":"x"}'
 
@@ -128,3 +132,25 @@ def test_two_reconciliations_of_a_day_at_once_raise_and_record_everything_once(
     rows = load_catalog("t", type="sql", uri=uri).load_table("reconciliation.findings").scan().to_arrow().to_pylist()
     assert len(rows) == len({(row["kind"], row["order_id"]) for row in rows}) == raised
     assert {row["state"] for row in rows} == {"open"}
+
+
+def test_settlement_that_starts_itself_asks_a_person_when_there_is_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = load_catalog("t", type="sql", uri=f"sqlite:///{tmp_path}/c.db", warehouse=f"file://{tmp_path}/w")
+
+    def limits(most: int, ask_above: int) -> dict[str, Any]:
+        context = {"params": {"most": most, "ask_above": ask_above}, "run_id": "r1"}
+        monkeypatch.setattr(settle, "get_current_context", lambda: context)
+        monkeypatch.setattr(settle, "open_catalog", lambda: catalog)
+        return settle.within_limits()
+
+    assert limits(10, 0) == {}, "no word of any fraud"
+    made = traffic(customers=3)
+    frauds = [one for one in made if isinstance(one, NewOrder)][:3]
+    words = [feedback(FraudConfirmed, one, START + timedelta(days=9)) for one in frauds]
+    land(catalog, World().stream([*made, *words]))
+    labels.record(catalog, "r0")
+    assert limits(10, 3) == {"most": 10, "ask_first": False}
+    assert limits(1, 2) == {"most": 1, "ask_first": True}, "all that wait count, not only those of this run"
+    catalog.close()
