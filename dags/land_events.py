@@ -4,9 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Asset, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 
 from desk.retries import RETRIES
 from order_fraud.topics import ARCHIVED, CUSTOMER_EVENTS
+
+DAY, NEW_WORDS = Asset("kafka/day"), Asset("fraud.labels/new")
 
 DOC = """
 ### Kafka topics into the lake
@@ -18,6 +21,10 @@ one task per topic reads everything committed since the last run, up to its mark
 leaves nothing half done. Ip addresses are masked, those on the lists of scorecards too. A record that is no event is
 set aside in `quarantine.<topic>` with topic, partition, offset and reason. At last `fraud_labels` brings the table
 `fraud.labels` up to date: which orders were confirmed as fraud, charged back or cleared, and since when that is known.
+
+Two tasks tell other DAGs by events of assets: `say_day` which business day (UTC) is complete by now, as the partition
+of `kafka/day` (for `reconcile_landed_day`), and `say_words` that there is new word (`fraud.labels/new`, for
+`settle_confirmed`).
 
 Start it by hand, or `POST /api/v2/dags/land_events/dagRuns`. Each task returns the rows it landed (tab *XCom*).
 
@@ -65,7 +72,21 @@ def land_events() -> None:
 
         return record_labels()
 
-    landed[CUSTOMER_EVENTS.name] >> labels()
+    @task(outlets=[NEW_WORDS], doc_md="Says that orders turned out to be something; skipped if no word is new.")
+    def say_words(landed: dict[str, Any]) -> None:
+        if not landed["rows"]:
+            raise AirflowSkipException("no new word on any order")
+
+    @task(outlets=[DAY], doc_md="Says which business day is complete by now.")
+    def say_day(outlet_events: Any = None) -> None:
+        from lake.tasks import completed_day
+
+        outlet_events[DAY].add_partitions(completed_day())
+
+    found = labels()
+    landed[CUSTOMER_EVENTS.name] >> found
+    say_words(found)
+    list(landed.values()) >> say_day()
 
 
 land_events()

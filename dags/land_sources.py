@@ -14,6 +14,8 @@ from airflow.sdk import DAG, Asset, Param, task
 from desk.retries import RETRIES
 
 FLOWS = Path(__file__).parent / "flows"
+DAY = "/day"
+"""The asset of this name behind a table's has an event for each business day that is complete, as its partition."""
 
 DOC = """
 ### {title}
@@ -22,6 +24,9 @@ DOC = """
 flow file maps, masks personal data, checks every row with Great Expectations, and merges: **a row that comes again
 replaces its earlier version, so running it twice changes nothing**. Rows that fail a check go to `quarantine.<object>`
 with the reason and stay out of the table; too many of them stop `reconcile_orders`, not the landing.
+
+Each task also says which business day (UTC) is complete by now: an event of the asset `<table>/day` with that day as
+its partition, for `reconcile_landed_day`.
 
 Start it by hand, or `POST /api/v2/dags/{dag_id}/dagRuns`. Each task returns the rows it landed (tab *XCom*).
 
@@ -81,13 +86,17 @@ def landing(
         for name, flow in flows.items():
             table = flow.get("table")
 
-            @task(task_id=name, outlets=[Asset(table)] if isinstance(table, str) else [])
-            def land(name: str) -> dict[str, Any]:
-                from lake.tasks import land_flow
+            outlets = [Asset(table), Asset(f"{table}{DAY}")] if isinstance(table, str) else []
 
-                return land_flow(FLOWS / f"{name}.yaml")
+            @task(task_id=name, outlets=outlets)
+            def land(name: str, table: str, outlet_events: Any = None) -> dict[str, Any]:
+                from lake.tasks import completed_day, land_flow
 
-            land(name)
+                landed = land_flow(FLOWS / f"{name}.yaml")
+                outlet_events[Asset(f"{table}{DAY}")].add_partitions(completed_day())
+                return landed
+
+            land(name, str(table))
     return made
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from desk.operators import PublishReport
+from desk.operators import REPORTED, PublishReport
 from desk.retries import RETRIES
 
 FLOWS = Path(__file__).parent / "flows"
@@ -19,7 +19,7 @@ DOC = """
 | `check_sources` | writes the page on data quality, and stops the run if a landed source is below its threshold; says which and why |
 | `reconcile` | judges every order **again**, from the archived events and with the stream's own code, and compares byte for byte; then matches shop, stream, verdicts, deliveries, payments, refunds, disputes and CRM order by order |
 | `correct` | raises each finding once on `reconciliation.findings`, with the correction it asks for, in one transaction, and keeps it in the table `reconciliation.findings` |
-| `publish_report` | writes the report: tab **Report** of this run, the same button among the *Details* of this task, and *Reports* in the menu |
+| `publish_report` | writes the report: tab **Report** of this run, the same button among the *Details* of this task, and *Reports* in the menu; its figures are the event of the asset `reconciliation.report` |
 
 Run `land_events` and `land_sources` first. **A second run over the same days sends nothing new**; a dry run sends
 nothing at all and says what it would. A crash and a retry at any point neither lose nor double an event.
@@ -28,7 +28,7 @@ nothing at all and says what it would. A crash and a retry at any point neither 
 |---|---|---|
 | `SourceBelowThreshold` | too many rows of a source failed their checks, or it was never landed | look into its quarantine table, mend the source, land again, clear the task |
 | `NothingLanded` | there is no order in the lake | run both landing DAGs |
-| `BadDays`, `BadAllowance` | the days or waits of the form make no sense | trigger again with others |
+| `BadDays`, `BadAllowance`, `BadSources` | days, waits or sources of the form make no sense | trigger again with others |
 | `NoSuchRun`, `SnapshotGone` | the run to repeat is not known, or the lake no longer has what it read | name another run |
 | `NotEmitted` | the broker did not take the events | nothing: the task tries again |
 """  # noqa: E501 - a table row is one line
@@ -62,6 +62,21 @@ def _wait(default: int, title: str, what: str) -> Param:
             type="boolean",
             title="Dry run",
             description="Find and report everything, but send no event and record no finding.",
+        ),
+        "sources": Param(
+            None,
+            type=["null", "string"],
+            title="Sources",
+            description="Tables to compare with, shop.orders or payments.charges, separated by commas; what a finding "
+            "cannot be told without is not looked for, and stays as it is. Empty: all.",
+        ),
+        "good_percent": Param(
+            None,
+            type=["null", "number"],
+            minimum=0,
+            maximum=100,
+            title="Good rows, %",
+            description="The run goes on if so many of a source's rows pass their checks. Empty: as each flow says.",
         ),
         "held_hours": _wait(72, "Hours on hold", "An order that is held for longer, and of which nobody has decided"),
         "sign_up_minutes": _wait(60, "Minutes until the sign-up", "A customer who has not signed up by then"),
@@ -104,7 +119,7 @@ def reconcile_orders() -> None:
 
     emitted = correct()
     check_sources() >> reconcile() >> emitted
-    PublishReport(task_id="publish_report", emitted=emitted)
+    PublishReport(task_id="publish_report", emitted=emitted, outlets=[REPORTED])
 
 
 reconcile_orders()

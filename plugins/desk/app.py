@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from desk import orders
 from lake.report.names import REPORTING, safe_run_id
 from lake.report.store import HTML, QUALITY, TYPES, NoSuchReport, ReportStore
 from lake.settings import BadSetting, from_environment
@@ -38,15 +39,21 @@ def store(dag_id: str) -> ReportStore:
         raise HTTPException(503, f"The desk cannot reach the reports: {error}") from error
 
 
-def create_app(user: Callable[..., Any], open_store: Callable[[str], ReportStore] = store) -> FastAPI:
+def create_app(
+    user: Callable[..., Any],
+    open_store: Callable[[str], ReportStore] = store,
+    teller: orders.Teller = orders.from_lake,
+) -> FastAPI:
     """Return the app.
 
     Args:
         user: the dependency that lets only users of Airflow pass (it raises 401).
         open_store: opens the place where the reports of a DAG lie.
+        teller: tells the story of an order.
     """
     app = FastAPI(title="Countersign reports", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(_router(open_store), dependencies=[Depends(user)])
+    app.include_router(orders.router(HEADERS, teller), dependencies=[Depends(user)])
     return app
 
 

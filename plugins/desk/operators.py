@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import Asset, BaseOperator
 
 from desk.links import ReportLink
 
@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.sdk import Context
+
+REPORTED = Asset("reconciliation.report")
+"""Each reconciliation says by an event of it what it found, and where its report lies."""
 
 
 class PublishReport(BaseOperator):
@@ -31,7 +34,10 @@ class PublishReport(BaseOperator):
         """Write page and document; return where they lie and the figures in short."""
         from lake.reconcile.tasks import publish_report
 
-        return publish_report(self.emitted)
+        published = publish_report(self.emitted)
+        if REPORTED in self.outlets:
+            context["outlet_events"][REPORTED].extra = published
+        return published
 
 
 class PublishBacktest(BaseOperator):
@@ -58,3 +64,16 @@ class PublishTraining(BaseOperator):
         from lake.learn.tasks import publish_report
 
         return publish_report()
+
+
+class TellOrder(BaseOperator):
+    """Writes the story of the form's order."""
+
+    operator_extra_links = (ReportLink(),)
+    ui_color = "#e3f1ee"
+
+    def execute(self, context: "Context") -> dict[str, Any]:
+        """Write page and document; return where they lie and how things stand."""
+        from lake.story.tasks import tell_order
+
+        return tell_order()

@@ -5,10 +5,12 @@ import re
 
 import msgspec
 
+from lake.redaction import is_card_number
 from lake.settings import BadSetting
 from order_fraud.scorecard import Scorecard
 
 MIN_KEY_BYTES = 16
+_NO_ADDRESS = ("card", "email_domain", "by")
 _TOKEN = re.compile(r"tok_[0-9a-f]{32}\Z")
 
 
@@ -58,16 +60,26 @@ class Masker:
         return self(value)
 
     def scorecard(self, scorecard: Scorecard) -> Scorecard:
-        """Return a scorecard whose lists name masked ips, so that it judges masked orders as the raw one judges raw
-        ones.
+        """Return a scorecard whose lists name what was masked by its token, so that it judges masked orders as the
+        raw one judges raw ones.
         """
-        if all(entry.entity != "ip" for entry in scorecard.lists):
+        if all(self.entity(entry.entity, entry.value) == entry.value for entry in scorecard.lists):
             return scorecard
         lists = tuple(
-            msgspec.structs.replace(entry, value=self(entry.value)) if entry.entity == "ip" else entry
-            for entry in scorecard.lists
+            msgspec.structs.replace(entry, value=self.entity(entry.entity, entry.value)) for entry in scorecard.lists
         )
         return msgspec.structs.replace(scorecard, lists=lists)
+
+    def entity(self, entity: str, value: str) -> str:
+        """Return the id of an entity as it may land.
+
+        An ip is always masked. A card is a fingerprint and an e-mail domain no address, or so the contract says: where
+        a sender sends the number or the address itself, it is masked all the same. Equal ids stay equal either way,
+        and that is all that histories and lists ask of them.
+        """
+        if entity == "ip" or (entity == "card" and is_card_number(value)) or ("@" in value and entity in _NO_ADDRESS):
+            return self(value)
+        return value
 
     def email(self, address: str) -> str:
         """Return the token of an e-mail address, alike for any case and surrounding blanks."""

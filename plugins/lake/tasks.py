@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from order_fraud.topics import ARCHIVED
 
 Ends = dict[str, dict[str, int]]
 """Topic name, partition (as text: it travels as JSON) and the offset that a landing goes up to."""
+
+ON_THE_WAY = timedelta(minutes=5)
+"""A record of the last minute of a day is in its source after so long."""
 
 # One line per request, or per data source of a check, would bury what the landing itself has to say.
 for _chatty in ("httpx", "great_expectations"):
@@ -54,6 +58,15 @@ def land_flow(path: Path) -> dict[str, Any]:
         open_catalog(), flow, endpoint(flow.connection), masker(), run_id(), everything=everything
     )
     return asdict(landed)
+
+
+def completed_day() -> str:
+    """Return the last business day (UTC) whose records this run has seen whole, ``YYYY-MM-DD``.
+
+    That is the day before the run began; one that had only just ended then may have had records on the way.
+    """
+    began = get_current_context()["dag_run"].start_date
+    return (began - ON_THE_WAY - timedelta(days=1)).date().isoformat()
 
 
 def run_id() -> str:

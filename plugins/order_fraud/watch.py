@@ -31,7 +31,7 @@ FORGET_MS = CUSTOMER_EVENTS.retention_ms or 0
 """A reported order that still waits is forgotten when nobody could send its record again any more."""
 
 MAX_REASON = 300
-_QUOTED = re.compile("'[^']*'")
+_QUOTED = re.compile("'.*'", re.DOTALL)
 _MAX_ID = 200
 _READ = "read"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -20,19 +20,22 @@ import psutil
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
 
 
+type Answer = tuple[int, dict[str, str]] | tuple[int, dict[str, str], bytes]
+
+
 @dataclass
 class Rule:
     """What happens to the next requests that match.
 
     Attributes:
         matches: method, path and body of a request.
-        act: ``kill-before``, ``kill-after``, or an answer: status and headers.
+        act: ``kill-before``, ``kill-after``, or an answer: status, headers, perhaps a body.
         times: how often.
         struck: how often it has struck.
     """
 
     matches: Callable[[str, str, bytes], bool]
-    act: str | tuple[int, dict[str, str]]
+    act: str | Answer
     times: int = 1
     struck: int = 0
 
@@ -49,7 +52,7 @@ class Meddler:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def rule(self, method: str, part: str, act: str | tuple[int, dict[str, str]], times: int = 1) -> Rule:
+    def rule(self, method: str, part: str, act: str | Answer, times: int = 1) -> Rule:
         """Let something happen to requests whose path or body has this part."""
 
         def matches(asked: str, path: str, body: bytes) -> bool:
@@ -80,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
         rule = self.meddler.strike(self.command, self.path, body)
         act = None if rule is None else rule.act
         if isinstance(act, tuple):
-            self._reply(act[0], list(act[1].items()), b"{}")
+            self._reply(act[0], list(act[1].items()), act[2] if len(act) > 2 else b"{}")
             return
         if act != "kill-before":
             status, headers, content = self._upstream(body)

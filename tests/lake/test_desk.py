@@ -25,7 +25,8 @@ from airflow.api_fastapi.app import cached_app
 web = cached_app(apps="core")
 from fastapi.testclient import TestClient
 client = TestClient(web, raise_server_exceptions=False)
-paths = ["/", "/of?run_id=x", "/runs/reconcile_orders/r1/report.html", "/runs/reconcile_orders/../r1/report.json"]
+paths = ["/", "/of?run_id=x", "/orders/1-1", "/runs/reconcile_orders/r1/report.html",
+         "/runs/reconcile_orders/../r1/report.json"]
 strangers = {path: client.get(f"/countersign{path}").status_code for path in paths}
 bad = client.get("/countersign/", headers={"Authorization": "Bearer not-a-token"}).status_code
 from airflow.api_fastapi.app import get_auth_manager
@@ -92,7 +93,10 @@ def test_app_views_and_link_are_registered(web: dict[str, Any]) -> None:
 
 def test_strangers_see_nothing(web: dict[str, Any]) -> None:
     assert set(web["strangers"].values()) <= {401, 404}
-    assert [web["strangers"][path] for path in ("/", "/of?run_id=x", "/runs/reconcile_orders/r1/report.html")] == [
+    assert [
+        web["strangers"][path] for path in ("/", "/of?run_id=x", "/orders/1-1", "/runs/reconcile_orders/r1/report.html")
+    ] == [
+        401,
         401,
         401,
         401,
@@ -154,8 +158,11 @@ def client(shelf: Shelf, trials: Shelf, lessons: Shelf) -> Iterator[Any]:
     from desk.app import create_app
     from lake.report.store import NoSuchReport
 
+    stories = Shelf("tell_order")
+    stories.documents.clear()
+
     def open_store(dag_id: str) -> Shelf:
-        for one in (shelf, trials, lessons):
+        for one in (shelf, trials, lessons, stories):
             if one.dag == dag_id:
                 return one
         raise NoSuchReport(f"runs of {dag_id!r} have no report")

@@ -20,6 +20,7 @@ from tenacity import (
 )
 
 from lake.errors import Hopeless
+from lake.redaction import redacted
 
 log = logging.getLogger(__name__)
 
@@ -135,11 +136,15 @@ class Api:
         if status == httpx.codes.NO_CONTENT:
             return {}
         if status >= 300:
-            raise SourceRefused(f"{where}: HTTP {status}: {response.text[:300]}")
+            raise SourceRefused(f"{where}: HTTP {status}: {self._quoted(response.text)}")
         try:
             return msgspec.json.decode(response.content, type=dict[str, Any])
         except msgspec.DecodeError as error:
             raise SourceRefused(f"{where}: the answer is no JSON object ({error})") from error
+
+    def _quoted(self, text: str) -> str:
+        """What the source says, which may be the request or a customer's record: cut only when all that is out."""
+        return redacted(text, (self._endpoint.secret,))[:300]
 
     def _pace(self) -> None:
         """Wait until the next request may start."""

@@ -1,7 +1,6 @@
 """From Kafka records to columns: decode, check, mask, encode again. No network here."""
 
 import hashlib
-import re
 from typing import Protocol
 
 import msgspec
@@ -9,11 +8,13 @@ import pyarrow as pa
 
 from lake.landing.quarantine import Rejected
 from lake.masking import Masker
+from lake.redaction import redacted, without_quotes
 from order_fraud import events
 from order_fraud.events import AnyEvent, BadEvent, PolicyPublished
 from order_fraud.topics import Topic
 
-_QUOTED = re.compile(r"'[^']*'")
+_PERSONAL = ("ip", "card", "email_domain", "by")
+"""Fields of events that hold personal data, or would if their sender did not keep to the contract."""
 
 
 class Record(Protocol):
@@ -33,7 +34,7 @@ class Batch:
         self._topic = topic
         self._mask = mask
         self._types = tuple(topic.writers)
-        self._key_is_ip = topic.key == "ip"
+        self._keyed_by = topic.key
         self._columns: tuple[list, ...] = tuple([] for _ in range(9))
         self.rejected: list[Rejected] = []
 
@@ -65,21 +66,25 @@ class Batch:
         if key is None:
             return None
         text = key.decode(errors="replace")
-        return self._mask(text) if self._key_is_ip else text
+        return self._mask.entity(self._keyed_by, text)
 
     def _masked(self, event: AnyEvent) -> bytes:
         """The canonical JSON of the event, its ips masked; the bytes that came may be written in another way.
 
         Whatever has an ip is masked, be it an order, a sign-up or word of what an order was; so are the ips on the
         lists of a scorecard: masked orders must meet masked lists, or they would be judged in another way. Cards
-        and addresses land as they are, because senders give fingerprints of them and never the thing itself.
+        and addresses land as they are, because senders give fingerprints of them and never the thing itself; where
+        that can be seen not to be so, they are masked as well (:meth:`lake.masking.Masker.entity`).
         """
         # The event was decoded here and is seen by nobody else; two copies of it would cost more than all the rest.
         data = event.data
         if isinstance(event, PolicyPublished):
             msgspec.structs.force_setattr(event, "data", self._mask.scorecard(event.data))
-        elif (ip := getattr(data, "ip", None)) is not None:
-            msgspec.structs.force_setattr(data, "ip", self._mask(ip))
+        else:
+            for name in _PERSONAL:
+                value = getattr(data, name, None)
+                if value is not None and (masked := self._mask.entity(name, value)) is not value:
+                    msgspec.structs.force_setattr(data, name, masked)
         return events.encode(event)
 
     def _reject(self, record: Record, value: bytes, reason: str) -> Rejected:
@@ -88,7 +93,7 @@ class Batch:
         return Rejected(
             row_id=where,
             day=None,
-            reason=_QUOTED.sub("'…'", reason),  # a message may quote the record, and the record may hold anything
+            reason=redacted(without_quotes(reason)),  # it may quote the record, and the record may hold anything
             expectation="is an event of its topic",
             origin=where,
             row=msgspec.json.encode(kept).decode(),

@@ -13,6 +13,7 @@ import msgspec
 
 from lake.landing.connector import Connector, Entity, Field, Node, Reading
 from lake.landing.http import Endpoint, SourceRefused, SourceUnavailable, not_accepted, unavailable
+from lake.redaction import redacted
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,8 @@ class ClientCredentials(httpx.Auth):
         except msgspec.DecodeError as error:
             raise SourceRefused(f"{where}: the answer is no JSON object ({error})") from error
         if response.status_code != httpx.codes.OK or "access_token" not in answer:
-            raise not_accepted(where, self._endpoint, f"{answer.get('error')}: {answer.get('error_description')}")
+            said = redacted(f"{answer.get('error')}: {answer.get('error_description')}", (self._endpoint.secret,))
+            raise not_accepted(where, self._endpoint, said[:300])
         return str(answer["access_token"])
 
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from lake.landing.connector import Connector, Entity, Field, Node, Reading
 from lake.landing.http import BadCredentials, SourceRefused, SourceUnavailable
+from lake.redaction import redacted
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class Shopify(Connector):
         codes = {(error.get("extensions") or {}).get("code") for error in listed}
         if codes == {"THROTTLED"}:
             return
-        said = "; ".join(str(error.get("message")) for error in listed)[:300]
+        said = redacted("; ".join(str(error.get("message")) for error in listed), (self.endpoint.secret,))[:300]
         if "ACCESS_DENIED" in codes:
             raise BadCredentials(
                 f"{where}: the shop denies access: {said}. The token needs the scope that reads the object "

@@ -27,6 +27,7 @@ from lake.landing.merge import merge
 from lake.landing.progress import RUN_ID, WATERMARK, Landed, latest
 from lake.landing.quarantine import Rejected, set_aside
 from lake.masking import Masker
+from lake.redaction import redacted, redacted_values
 from lake.tables import TableSpec
 
 log = logging.getLogger(__name__)
@@ -128,12 +129,12 @@ def _rows(flow: Flow, nodes: list[Node]) -> tuple[list[dict[str, Any]], list[Rej
 def _rejected(flow: Flow, node: Node, row: dict[str, Any] | None, reason: str, expectation: str) -> Rejected:
     row_id = (row or {}).get(flow.row_id) or at(node, named(flow.connector).id_path)
     return Rejected(
-        row_id=None if row_id is None else str(row_id),
+        row_id=None if row_id is None else redacted(str(row_id)),
         day=None if row is None else row["day"],
-        reason=reason,
+        reason=redacted(reason),
         expectation=expectation,
         origin=f"{flow.connection}:{flow.entity}",
-        row=msgspec.json.encode(node).decode(),
+        row=msgspec.json.encode(redacted_values(node)).decode(),
     )
 
 

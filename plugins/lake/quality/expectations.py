@@ -11,6 +11,7 @@ import great_expectations.expectations as expectations
 import pyarrow as pa
 
 from lake.landing.flows import BadFlow, Check
+from lake.redaction import redacted
 
 
 def failing(rows: pa.Table, checks: Sequence[Check], flow: str) -> dict[int, list[Check]]:
@@ -62,7 +63,7 @@ def _rows_of(result: Any, check: Check, flow: str) -> list[int]:
     if raised.get("raised_exception") or any(
         isinstance(info, dict) and info.get("raised_exception") for info in raised.values()
     ):
-        raise BadFlow(f"{flow}: {check.expect} cannot be evaluated: {raised}"[:600])
+        raise BadFlow(redacted(f"{flow}: {check.expect} cannot be evaluated: {raised}")[:600])
     numbers = result.result.get("unexpected_index_list")
     if numbers is None:
         raise BadFlow(f"{flow}: {check.expect} judges a whole table; only expectations about rows can set rows aside")

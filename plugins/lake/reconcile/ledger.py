@@ -17,6 +17,7 @@ from pyiceberg.table import Table
 from lake import tables
 from lake.landing.progress import RUN_ID, committing, retrying_conflicts
 from lake.reconcile.outcome import Outcome
+from lake.reconcile.sources import kinds
 
 _KEY = ["kind", "order_id"]
 
@@ -62,7 +63,9 @@ def _record(catalog: Catalog, outcome: Outcome) -> Recorded:
     days = And(GreaterThanOrEqual("day", outcome.first), LessThanOrEqual("day", outcome.last))
     there = pl.DataFrame(pl.from_arrow(table.scan(row_filter=days).to_arrow())).select(columns)
     found = pl.DataFrame(_rows(outcome), schema=_schema(columns), orient="row")
-    newer = there.filter(pl.col("as_of") > outcome.settled)
+    # Left alone: what a run has seen that had read more, and kinds that this run has not looked for.
+    looked_for = pl.col("kind").is_in(kinds(outcome.sources))
+    newer = there.filter((pl.col("as_of") > outcome.settled).fill_null(False) | ~looked_for)
     ours = found.join(newer, on=_KEY, how="anti")
     before = there.select(*_KEY, pl.col("first_seen_run").alias("before"))
     seen = (

@@ -97,6 +97,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         scorecards: that judged on these days, the one that judges now last.
         snapshots: the lake's snapshot ids by table; with them the run can be repeated on the same data.
         differences: all findings.
+        sources: the tables of sources that were compared with; None for all.
     """
 
     run_id: str
@@ -112,6 +113,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[Difference]
     allowances: Allowances = msgspec.field(default_factory=Allowances)
     repeats: str | None = None
+    sources: list[str] | None = None
 
     @property
     def counts(self) -> dict[str, int]:

@@ -3,6 +3,8 @@
 import logging
 from datetime import UTC, date, datetime
 
+import msgspec
+
 from lake.catalog import open_catalog
 from lake.errors import Hopeless
 from lake.reconcile import outcome, sharded
@@ -15,6 +17,7 @@ from lake.reconcile.panels import Panels
 from lake.reconcile.parity import Parity, compare, read_panels
 from lake.reconcile.read import Lake
 from lake.reconcile.scope import Scope
+from lake.reconcile.sources import kinds
 from lake.reconcile.summary import figures, summarize
 from lake.report.names import RECONCILE, safe_run_id
 from lake.report.store import OUTCOME, NoSuchReport, ReportStore
@@ -84,6 +87,7 @@ def reconcile(
     *,
     dry_run: bool,
     repeat: str | None = None,
+    sources: list[str] | None = None,
 ) -> Outcome:
     """Re-fold, match, and store the outcome beside the report to come.
 
@@ -92,6 +96,7 @@ def reconcile(
         first, last: business days, both included; None means the first or last landed day.
         allowances: how long what is late is waited for.
         dry_run: only noted in the outcome; nothing is emitted here in any case.
+        sources: tables of sources to compare with, None for all; see :mod:`lake.reconcile.sources`.
         repeat: id of an earlier run, to look again at what it looked at: its snapshots, days and allowances instead of
             those given. That is a dry run: what was found then need not be true today.
 
@@ -106,11 +111,14 @@ def reconcile(
     if repeat:
         earlier = _earlier(repeat)
         lake = Lake(catalog, earlier.snapshots)
-        first, last, allowances = earlier.first, earlier.last, earlier.allowances
+        first, last, allowances, sources = earlier.first, earlier.last, earlier.allowances, earlier.sources
     else:
         lake = Lake(catalog)
         first, last = chosen_days(lake.days(), first, last)
     result = look(lake, run_id, first, last, allowances, dry_run=dry_run or bool(repeat), repeats=repeat or None)
+    told = kinds(sources)
+    kept = [one for one in result.differences if one.finding.kind in told]
+    result = msgspec.structs.replace(result, differences=kept, sources=sources)
     ReportStore(settings, RECONCILE).put(safe_run_id(run_id), OUTCOME, outcome.dump(result))
     log.info("%d findings: %s", len(result.differences), result.counts)
     return result

@@ -7,14 +7,19 @@ from typing import Any
 
 from airflow.sdk import get_current_context
 
+from lake import tables
 from lake.catalog import open_catalog
 from lake.connections import kafka
 from lake.reconcile import run
 from lake.reconcile.allowances import of_params
+from lake.reconcile.sources import chosen
 from lake.report.names import RECONCILE, safe_run_id
 from lake.settings import from_environment
 
 log = logging.getLogger(__name__)
+
+_TOPICS = tuple(spec.name for spec in tables.TOPICS)
+"""No run can do without the stream."""
 
 
 def check_sources(flows: Path) -> dict[str, str]:
@@ -25,6 +30,7 @@ def check_sources(flows: Path) -> dict[str, str]:
     from lake.quality import gate, page, profile
     from lake.report.store import QUALITY, ReportStore
 
+    params = get_current_context()["params"]
     first, last = _days()
     settings = from_environment()
     catalog = open_catalog(settings)
@@ -34,7 +40,10 @@ def check_sources(flows: Path) -> dict[str, str]:
     text = page.render(shown, run_id, first, last, [result.object for result in needed])
     address = ReportStore(settings, RECONCILE).put(safe_run_id(run_id), QUALITY, text.encode())
     log.info("data quality: %s", address)
-    gate.require(needed)
+    sources = chosen(params.get("sources"))
+    asked = [one for one in needed if sources is None or one.object in (*sources, *_TOPICS)]
+    percent = params.get("good_percent")
+    gate.require(asked if percent is None else [replace(one, threshold=percent / 100) for one in asked])
     return {result.object: str(result) for result in needed}
 
 
@@ -50,6 +59,7 @@ def reconcile() -> dict[str, Any]:
         of_params(params),
         dry_run=bool(params["dry_run"]),
         repeat=params.get("repeat_run"),
+        sources=chosen(params.get("sources")),
     )
     return {
         "from_day": outcome.first.isoformat(),

@@ -7,8 +7,8 @@ SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}\Z")
 """One path segment that means the same in S3 and in a URL, and never another folder."""
 
 
-RECONCILE, BACKTEST, TRAIN = "reconcile_orders", "backtest_scorecard", "train_scorecard"
-REPORTING = (RECONCILE, BACKTEST, TRAIN)
+RECONCILE, BACKTEST, TRAIN, TELL = "reconcile_orders", "backtest_scorecard", "train_scorecard", "tell_order"
+REPORTING = (RECONCILE, BACKTEST, TRAIN, TELL)
 """The DAGs whose runs have a report."""
 
 

@@ -16,6 +16,7 @@ from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_a
 from tenacity.wait import wait_base
 
 from lake.landing.http import BadCredentials, Endpoint, SourceUnavailable, retry_after
+from lake.redaction import redacted
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +25,20 @@ ATTEMPTS = 4
 
 TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 MAX_WAIT_S = 30.0
+LONGEST = 600
+"""Characters of a refusal that are kept."""
 IN_USE = 409
 """The first request under this key is still at work (Stripe: ``idempotency_key_in_use``)."""
 
 
 class Refused(Exception):
-    """The other side refuses this step of this order for good; the message says in its words why."""
+    """The other side refuses this step of this order for good; the message says in its words why.
+
+    Those words go into the ledger and to people, so what they may hold of a customer is taken out.
+    """
+
+    def __init__(self, said: str) -> None:
+        super().__init__(redacted(said)[:LONGEST])
 
 
 class Spent(Exception):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from lake.landing.http import Endpoint
+from lake.redaction import redacted
 from lake.settle.api import Refused, WriteApi
 from lake.settle.case import NOTHING, Evidence, Job
 from lake.settle.signature import signature
@@ -38,7 +39,8 @@ class Notices:
         headers = {SIGNATURE: signature(body, self._secret, int(self._clock()))}
         answer = self._api.call("POST", PATH, content=body, headers=headers)
         if not answer.ok:
-            raise Refused(f"the webhook refuses the notice: HTTP {answer.status}: {str(answer.body)[:300]}")
+            said = redacted(str(answer.body), (self._secret,))[:300]
+            raise Refused(f"the webhook refuses the notice: HTTP {answer.status}: {said}")
         return {"notice": job.action.key}
 
 

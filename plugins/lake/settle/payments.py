@@ -10,6 +10,7 @@ from typing import Any
 
 from lake.landing.http import Endpoint, SourceUnavailable
 from lake.reconcile.findings import money
+from lake.redaction import redacted
 from lake.settle.api import Answer, Refused, WriteApi
 from lake.settle.case import Evidence, Job
 
@@ -61,7 +62,8 @@ class Payments:
             answer = self._give_back(charge, key)
             if not answer.ok and _code(answer) not in ALREADY:
                 raise Refused(f"{charge_id}: {_said(answer)}")
-        raise SourceUnavailable(f"{charge_id}: the provider says {answer}, and the charge does not show it yet")
+        said = _said(answer) if answer else "nothing"
+        raise SourceUnavailable(f"{charge_id}: the provider says {said}, and the charge does not show it yet")
 
     def _give_back(self, charge: dict[str, Any], key: str) -> Answer:
         if charge["captured"] or not charge.get("payment_intent"):
@@ -96,7 +98,7 @@ def _code(answer: Answer) -> str:
 
 def _said(answer: Answer) -> str:
     error = _error(answer)
-    return f"HTTP {answer.status} {error.get('code') or error.get('type')}: {error.get('message')}"
+    return redacted(f"HTTP {answer.status} {error.get('code') or error.get('type')}: {error.get('message')}")
 
 
 def _amount(charge: dict[str, Any], amount: int) -> str:

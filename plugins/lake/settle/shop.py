@@ -8,6 +8,7 @@ from typing import Any
 
 from lake.landing.http import BadCredentials, Endpoint, SourceUnavailable
 from lake.landing.shopify import refill_wait
+from lake.redaction import redacted
 from lake.settle.api import Refused, WriteApi
 from lake.settle.case import Evidence, Job
 
@@ -67,7 +68,7 @@ class Shop:
         if errors:
             said = "; ".join(f"{error['code']}: {error['message']}" for error in errors)
             if any(error["code"] == "INTERNAL_ERROR" for error in errors):
-                raise SourceUnavailable(f"the shop could not cancel order {order_id} just now: {said}")
+                raise SourceUnavailable(f"the shop could not cancel order {order_id} just now: {redacted(said)}")
             raise Refused(f"the shop refuses to cancel order {order_id}: {said}")
         raise SourceUnavailable(f"the shop has not cancelled order {order_id} after {JOB_S:.0f} s")
 
@@ -96,12 +97,13 @@ class Shop:
         raise SourceUnavailable(f"the shop throttled {THROTTLED_ATTEMPTS} times in a row")
 
     def _refuse(self, status: int, errors: Any) -> None:
+        said = redacted(str(errors), (self._endpoint.secret,))[:300]
         if "ACCESS_DENIED" in _codes(errors):
             raise BadCredentials(
-                f"the shop denies access: {errors}. The token of the Airflow connection {self._endpoint.connection} "
+                f"the shop denies access: {said}. The token of the Airflow connection {self._endpoint.connection} "
                 "needs the scopes read_orders and write_orders"
             )
-        raise Refused(f"the shop refuses the request: HTTP {status}: {str(errors)[:300]}")
+        raise Refused(f"the shop refuses the request: HTTP {status}: {said}")
 
 
 def _codes(errors: Any) -> set[str | None]:

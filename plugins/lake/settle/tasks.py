@@ -73,6 +73,20 @@ def choose_orders() -> dict[str, Any]:
     }
 
 
+def within_limits() -> dict[str, Any]:
+    """Return the form of a run that settles what is fraud and not settled yet; empty if there is nothing.
+
+    It asks first if there is more than the form's ``ask_above`` to settle.
+    """
+    params = get_current_context()["params"]
+    labels = tables.ensure(open_catalog(), tables.LABELS)
+    words = last_words(pl.DataFrame(pl.from_arrow(labels.scan().to_arrow())))
+    chosen = choose(words, _ledger().everything(), (), int(params["most"]))
+    waiting = len(chosen.cases) + chosen.left
+    log.info("%d orders to settle", waiting)
+    return {"most": int(params["most"]), "ask_first": waiting > int(params["ask_above"])} if waiting else {}
+
+
 def begin(chosen: dict[str, Any]) -> list[Batch]:
     """Write down which orders are withdrawn or tried again, and return the batches; again, it writes nothing."""
     ledger = _ledger()

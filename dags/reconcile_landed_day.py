@@ -1,0 +1,47 @@
+"""Starts reconcile_orders for a business day as soon as every system has landed it."""
+
+from datetime import UTC, datetime
+
+from airflow.sdk import Asset, AssetAll, PartitionedAssetTimetable, dag
+
+from desk.retries import RETRIES
+from desk.starts import start
+
+NEEDED = ("kafka/day", "shop.orders/day", "payments.charges/day")
+"""What a reconciliation reads: all topics, and `lake.tables.RECONCILED`, which must not be imported here."""
+
+DOC = """
+### A day is reconciled when all of it is there
+
+Each landing says which business day (UTC) it has **completed**: the last one that had ended, a few minutes ago at
+least, when the landing began. It says so by an event of the asset `<table>/day` (`kafka/day` for all topics together)
+whose partition is that day, `YYYY-MM-DD`. When shop, payment provider and stream have all said it, Airflow makes one
+run here with that partition, and it starts `reconcile_orders` for the day.
+
+A landing says the day again each time it runs, and a day that all have said again is reconciled again: that finds
+what came late, and closes what was waited for.
+
+The DAG is **paused until somebody unpauses it**; while it is paused, nothing is collected. Use it instead of
+`reconcile_day` where landings have schedules of their own.
+"""
+
+
+@dag(
+    schedule=PartitionedAssetTimetable(
+        assets=AssetAll(*(Asset(name) for name in NEEDED)),
+    ),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=True,
+    tags=["reconcile", "starter"],
+    doc_md=DOC,
+    default_args=dict(RETRIES),
+)
+def reconcile_landed_day() -> None:
+    """Reconcile the partition."""
+    day = "{{ dag_run.partition_key }}"
+    start("reconcile_orders", {"from_day": day, "to_day": day})
+
+
+reconcile_landed_day()
