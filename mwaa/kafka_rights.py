@@ -1,4 +1,4 @@
-"""What the tasks of Airflow may do on Kafka, from the registry of topics, as statements of the template's policy.
+"""What Airflow may do on Kafka, from the registry of topics, as statements of the template's policy.
 
 ``python -m mwaa template`` writes them into ``mwaa/template.yaml``; a test fails if they differ.
 """
@@ -6,7 +6,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from order_fraud.topics import LANDING, POLICY, RECONCILE, SETTLE, TOPICS, Topic
+from order_fraud.rights import rights
+from order_fraud.topics import HINTS, LANDING, POLICY, RECONCILE, SETTLE
 
 TEMPLATE = Path(__file__).with_name("template.yaml")
 BEGIN, END = (
@@ -14,33 +15,28 @@ BEGIN, END = (
     "        # end of Kafka\n",
 )
 
-SERVICES = (LANDING, POLICY, RECONCILE, SETTLE)
-"""Those of the registry that are tasks of Airflow."""
-
-GROUPS = ("land_events",)
-"""librdkafka wants a group's id also from who joins none."""
-
-TRANSACTIONAL_IDS = ("policy-publisher", "reconcile-orders", "settle-fraud")
-
-
-def _written(topic: Topic) -> bool:
-    return any(service in SERVICES for service in (*topic.writers.values(), *topic.raw_writers))
-
-
-def _read(topic: Topic) -> bool:
-    return any(service in SERVICES for service in topic.readers)
+SERVICES = (LANDING, HINTS, POLICY, RECONCILE, SETTLE)
+"""Those of the registry that run in Airflow."""
 
 
 def statements() -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
     """Yield name, actions and resources of each statement; a resource is ``kind/name``, the cluster is ``cluster``."""
+    found: dict[str, list[str]] = {name: [] for name in ("describe", "read", "write", "group", "transactional_id")}
+    for right in rights(SERVICES):
+        resource = f"{right.kind.replace('_', '-')}/{right.name}{'*' if right.prefixed else ''}"
+        if right.kind == "topic":
+            found["describe"].append(resource)
+            for operation in right.operations:
+                found[operation].append(resource)
+        else:
+            found[right.kind].append(resource)
     yield "KafkaConnect", ("Connect", "WriteDataIdempotently"), ("cluster",)
-    topics = [topic for topic in TOPICS if _read(topic) or _written(topic)]
-    yield "KafkaDescribe", ("DescribeTopic",), tuple(f"topic/{topic.name}" for topic in topics)
-    yield "KafkaRead", ("ReadData",), tuple(f"topic/{topic.name}" for topic in topics if _read(topic))
-    yield "KafkaWrite", ("WriteData",), tuple(f"topic/{topic.name}" for topic in topics if _written(topic))
-    yield "KafkaGroups", ("DescribeGroup",), tuple(f"group/{name}" for name in GROUPS)
+    yield "KafkaDescribe", ("DescribeTopic",), tuple(found["describe"])
+    yield "KafkaRead", ("ReadData",), tuple(found["read"])
+    yield "KafkaWrite", ("WriteData",), tuple(found["write"])
+    yield "KafkaGroups", ("DescribeGroup",), tuple(found["group"])
     transactions = ("AlterTransactionalId", "DescribeTransactionalId")
-    yield "KafkaTransactions", transactions, tuple(f"transactional-id/{name}" for name in TRANSACTIONAL_IDS)
+    yield "KafkaTransactions", transactions, tuple(found["transactional_id"])
 
 
 def rendered() -> str:

@@ -102,15 +102,24 @@ class TopicBurst(BaseEventTrigger):
         """Return a consumer at the end of every partition of the topic, None if the broker cannot be reached."""
         from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
-        from lake.settings import Settings
+        from kafka_access import BadAccess, access, client
+        from order_fraud.rights import READING_GROUPS
+        from order_fraud.topics import HINTS
 
-        settings = {
-            "bootstrap.servers": os.environ.get("COUNTERSIGN_KAFKA") or Settings.kafka,
-            "group.id": "countersign-hints",  # required by the client; nothing is committed under it
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-        }
-        consumer = Consumer(settings)
+        try:
+            # From the environment alone: a connection could only be asked for in the triggerer's own event loop.
+            known = access(os.environ)
+        except BadAccess as error:
+            log.warning("no hints from %s, looked again in %.0f s: %s", self.topic, AGAIN_S, error)
+            return None
+        consumer = Consumer(
+            {
+                **client(known),
+                "group.id": READING_GROUPS[HINTS],  # required by the client; nothing is committed under it
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+            }
+        )
         try:
             partitions = consumer.list_topics(self.topic, timeout=10).topics[self.topic].partitions
             consumer.assign([TopicPartition(self.topic, number, OFFSET_END) for number in partitions])

@@ -14,6 +14,7 @@ from order_fraud.topics import (
     CUSTOMER_EVENTS,
     DELIVERY,
     FRAUD,
+    HINTS,
     LANDING,
     PAYMENTS,
     POLICY,
@@ -45,6 +46,7 @@ READING_GROUPS: Mapping[str, str] = MappingProxyType(
         RECONCILE: "land_events",
         SETTLE: "land_events",
         LANDING: "land_events",
+        HINTS: "countersign-hints",
     }
 )
 """The group.id of those who assign partitions by hand: librdkafka wants one and asks for its coordinator, and nobody
@@ -77,6 +79,7 @@ ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "feedback": (REVIEW, PAYMENTS),
         "worker": (FRAUD, DELIVERY),
         "landing": (LANDING,),
+        "hints": (HINTS,),
         "reconcile": (RECONCILE,),
         "settle": (SETTLE,),
         "policies": (POLICY,),

@@ -78,11 +78,12 @@ DELIVERY = "delivery service"
 RECONCILE = "reconcile_orders DAG"
 SETTLE = "settle_fraud DAG"
 LANDING = "land_events DAG"
+HINTS = "reconcile_on_hint DAG"
 REPLAY = "replay producer"
 REVIEW = "review desk"
 PAYMENTS = "payments webhook"
 POLICY = "policy publisher"
-SERVICES = (SHOP, REVIEW, PAYMENTS, POLICY, FRAUD, DELIVERY, RECONCILE, SETTLE, LANDING, REPLAY)
+SERVICES = (SHOP, REVIEW, PAYMENTS, POLICY, FRAUD, DELIVERY, RECONCILE, SETTLE, LANDING, HINTS, REPLAY)
 """All that read or write topics."""
 
 _came_in: dict[type[Event], str] = {
@@ -140,7 +141,7 @@ FRAUD_VERDICTS = Topic(
     name="fraud.verdicts",
     key="customer_id",
     writers=MappingProxyType({events.PossibleFraud: FRAUD, events.NoFraudDetected: FRAUD}),
-    readers=(DELIVERY, LANDING),
+    readers=(DELIVERY, LANDING, HINTS),
     description="One verdict per order.",
 )
 DELIVERY_EVENTS = Topic(
@@ -168,7 +169,7 @@ RECONCILIATION_FINDINGS = Topic(
             events.DeliveryStopWithdrawn: SETTLE,
         }
     ),
-    readers=(SHOP, DELIVERY, RECONCILE, SETTLE),
+    readers=(SHOP, DELIVERY, RECONCILE, SETTLE, HINTS),
     description="Findings of the batch half, the corrections that they ask for, and the parcels of frauds to stop.",
 )
 DEAD_LETTERS = Topic(

@@ -104,12 +104,6 @@ def test_rights_on_kafka_are_those_of_the_registry(template: dict[str, Any]) -> 
             assert topic.name not in rights, "no DAG reads what only streams need"
 
 
-def test_names_on_kafka_are_those_in_the_code() -> None:
-    code = "\n".join(path.read_text() for path in (package.ROOT / "plugins" / "lake").rglob("*.py"))
-    assert set(re.findall(r'(?m)^TRANSACTIONAL_ID = "([^"]+)"', code)) == set(kafka_rights.TRANSACTIONAL_IDS)
-    assert set(re.findall(r'"group\.id": "([^"]+)"', code)) == set(kafka_rights.GROUPS)
-
-
 def test_catalog_rights_name_each_namespace_of_the_lake(template: dict[str, Any]) -> None:
     reserved = re.search(r"(?m)^RESERVED = \((.*)\)$", (package.ROOT / "plugins/lake/tables.py").read_text())
     assert reserved
