@@ -68,6 +68,10 @@ def read(page: str) -> Reader:
     return reader
 
 
+STORIES = "../../../orders/"
+"""From a report at the desk to the story of an order, whose id may hold anything."""
+
+
 def check(page: str) -> str:
     """Whatever the run, the page stands on its own; return its text."""
     reader = read(page)
@@ -77,7 +81,10 @@ def check(page: str) -> str:
     assert len(reader.ids) == len(set(reader.ids))
     targets = {reference.removeprefix("#") for reference in reader.references if reference.startswith("#")}
     assert targets <= set(reader.ids)
-    assert {reference for reference in reader.references if not reference.startswith("#")} <= {
+    elsewhere = {reference for reference in reader.references if not reference.startswith("#")}
+    stories = {reference for reference in elsewhere if reference.startswith(STORIES)}
+    assert not any({*"/<>\"'"} & set(reference.removeprefix(STORIES)) for reference in stories)
+    assert elsewhere - stories <= {
         "report.json",
         "changes.csv",
         "quality.html",
