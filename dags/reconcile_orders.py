@@ -30,6 +30,7 @@ nothing at all and says what it would. A crash and a retry at any point neither 
 | `NothingLanded` | there is no order in the lake | run both landing DAGs |
 | `BadDays`, `BadAllowance` | the days or waits of the form make no sense | trigger again with others |
 | `NoSuchRun`, `SnapshotGone` | the run to repeat is not known, or the lake no longer has what it read | name another run |
+| `CheckpointDiffers` | folding everything gives something else than going on from the last checkpoint; the message says where | the checkpoint is put aside; clear the task, which then folds everything, and look into what changed it |
 | `NotEmitted` | the broker did not take the events | nothing: the task tries again |
 """  # noqa: E501 - a table row is one line
 
@@ -67,6 +68,13 @@ def _wait(default: int, title: str, what: str) -> Param:
         "sign_up_minutes": _wait(60, "Minutes until the sign-up", "A customer who has not signed up by then"),
         "skew_seconds": _wait(60, "Seconds of a replaced scorecard", "A verdict on an order that came in later"),
         "late_seconds": _wait(60, "Seconds late", "What comes in by more than this after what is dated later"),
+        "full_fold": Param(
+            False,
+            type="boolean",
+            title="Fold everything",
+            description="Judge every archived order again, not only what came in since the last checkpoint, and see "
+            "that the checkpoint agrees. Every 30th run does so by itself.",
+        ),
         "repeat_run": Param(
             None,
             type=["null", "string"],

@@ -109,7 +109,7 @@ def whole(catalog: Catalog) -> Compared:
 
 def findings(catalog: Catalog, found: Compared) -> list[Any]:
     lake, allowances = Lake(catalog), Allowances()
-    changed = would_change(lake.archive, found.parity, found.panels, *EVER, allowances.late)
+    changed = would_change(lake.archive, found.parity, found.panels, *EVER, allowances.late, lake.values_at)
     return match(Scope(found.facts, found.parity, *EVER, lake.settled, lake.snapshots, allowances, changed))
 
 
@@ -121,7 +121,7 @@ def same(one: Compared, other: Compared) -> None:
         assert_frame_equal(getattr(one.facts, name), getattr(other.facts, name), check_row_order=name != "sign_ups")
 
 
-@pytest.mark.parametrize(("make", "seed"), [("crooked", 1), ("crooked", 2), ("crooked", 3), ("everything", 4)])
+@pytest.mark.parametrize(("make", "seed"), [("crooked", 1), ("crooked", 2), ("everything", 4)])
 def test_going_on_finds_what_folding_everything_finds(
     catalog: Catalog, store: Checkpoints, caplog: pytest.LogCaptureFixture, make: str, seed: int
 ) -> None:
@@ -139,14 +139,6 @@ def test_going_on_finds_what_folding_everything_finds(
     assert make == "everything" or states == {"differs", "unjudged", "lost", "pending", "unexplained"}
 
 
-def test_without_news_nothing_is_written(catalog: Catalog, store: Checkpoints) -> None:
-    land(catalog, small())
-    first = run(catalog, store)
-    before = [one.id for one in store.manifests()]
-    same(run(catalog, store), first)
-    assert [one.id for one in store.manifests()] == before
-
-
 def small() -> World:
     """Return a world of few records in few partitions: planning a scan of Iceberg is what these tests spend."""
     incoming = full_traffic(customers=6, orders=2)
@@ -161,52 +153,49 @@ def landed(catalog: Catalog, store: Checkpoints) -> World:
     return rest
 
 
-def refused(catalog: Catalog, store: Checkpoints, caplog: pytest.LogCaptureFixture, why: str) -> None:
-    caplog.clear()
-    found = run(catalog, store)
-    assert why in caplog.text
-    assert "folding everything" in caplog.text
-    same(found, whole(catalog))
-
-
-def test_other_code_is_not_gone_on_from(
+def test_what_does_not_fit_is_not_gone_on_from(
     catalog: Catalog, store: Checkpoints, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    land(catalog, landed(catalog, store))
-    monkeypatch.setattr(checkpoint, "code", lambda: "another")
-    refused(catalog, store, caplog, "the code that folds, or a library it is built on, is another now")
-
-
-def test_another_archive_is_not_gone_on_from(
-    catalog: Catalog, store: Checkpoints, caplog: pytest.LogCaptureFixture
 ) -> None:
     land(catalog, landed(catalog, store))
     table = catalog.load_table(tables.records(topics.RELAY_BY_IP).identifier)
     rows = table.scan().to_arrow()
+    right = whole(catalog)
+
+    def refused(why: str) -> None:
+        caplog.clear()
+        same(run(catalog, store), right)
+        assert why in caplog.text
+        assert "folding everything" in caplog.text
+
+    def newest() -> checkpoint.Manifest:
+        manifest = next(store.manifests())
+        for file in Path(store.root).glob("*.json"):
+            if file.stem != manifest.id:
+                file.unlink()  # or the one before would do
+        return manifest
+
+    def segment() -> Path:
+        return Path(store.root) / next(one.path for one in newest().segments if one.path.endswith(".arrow"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "code", lambda: "another")
+        refused("the code that folds, or a library it is built on, is another now")
+    harmed = Path(store.root) / f"{newest().id}.json"
+    harmed.write_bytes(msgspec.json.encode(msgspec.structs.replace(newest(), code=checkpoint.code()))[:-9])
+    refused("is no manifest and is passed over")
+    harmed = segment()
+    harmed.write_bytes(harmed.read_bytes()[:-1] + b"x")
+    refused("does not hold what was written")
+    segment().unlink()
+    refused("is not there")
+    newest()
     table.overwrite(rows)  # the very same rows, but who knows that?
-    refused(catalog, store, caplog, "data files of relay.by-ip that were folded are not in the table any more")
+    refused("data files of relay.by-ip that were folded are not in the table any more")
+    newest()
     behind = rows.slice(0, 1).to_pylist()[0] | {"offset": 0, "event_id": "order/behind", "subject": "behind"}
     table.append(pa.Table.from_pylist([behind], schema=table.schema().as_arrow()))
-    refused(catalog, store, caplog, "has landed since with offset 0 of partition")
-
-
-@pytest.mark.parametrize("harm", ["changed", "gone", "manifest"])
-def test_a_damaged_checkpoint_is_not_gone_on_from(
-    catalog: Catalog, store: Checkpoints, caplog: pytest.LogCaptureFixture, harm: str
-) -> None:
-    land(catalog, landed(catalog, store))
-    (manifest,) = store.manifests()
-    segment = Path(store.root) / next(one.path for one in manifest.segments if one.path.endswith(".arrow"))
-    if harm == "changed":
-        segment.write_bytes(segment.read_bytes()[:-1] + b"x")
-        refused(catalog, store, caplog, "does not hold what was written")
-    elif harm == "gone":
-        segment.unlink()
-        refused(catalog, store, caplog, "is not there")
-    else:
-        file = Path(store.root) / f"{manifest.id}.json"
-        file.write_bytes(file.read_bytes()[:-9])
-        refused(catalog, store, caplog, "is no manifest and is passed over")
+    right = whole(catalog)
+    refused("has landed since with offset 0 of partition")
 
 
 def test_a_verdict_before_the_first_known_one_is_not_gone_on_from(
@@ -219,7 +208,10 @@ def test_a_verdict_before_the_first_known_one_is_not_gone_on_from(
     assert known["partition"] > 0
     other = known | {"partition": 0, "offset": 10**6, "value": known["value"].replace('"1"', '"2"')}
     land(catalog, World(topics={"fraud.verdicts": [other]}))
-    refused(catalog, store, caplog, f"a verdict on order {known['subject']} has landed that comes before")
+    caplog.clear()
+    same(run(catalog, store), whole(catalog))
+    assert f"a verdict on order {known['subject']} has landed that comes before" in caplog.text
+    assert "folding everything" in caplog.text
 
 
 def test_a_checkpoint_that_differs_from_the_log_is_a_clear_failure(
@@ -264,16 +256,16 @@ def test_so_many_runs_and_everything_is_folded_and_proved(
 
 
 def test_few_checkpoints_stay_and_what_they_need(catalog: Catalog, store: Checkpoints) -> None:
-    for landing in cut(small(), 5, 7):
+    for landing in cut(small(), 4, 7):
         land(catalog, landing)
         run(catalog, store)
     manifests = list(store.manifests())
-    assert [one.number for one in manifests] == [4, 3, 2]
+    assert [one.number for one in manifests] == [3, 2, 1]
     store.tidy(datetime.now(UTC) + 2 * ORPHAN)
     named = {f"{store.root}/{segment.path}" for one in manifests for segment in one.segments}
     assert {path for path in store.files.find(store.root) if not path.endswith(".json")} == named
-    land(catalog, World(topics={"fraud.verdicts": []}))
     same(run(catalog, store), whole(catalog))
+    assert list(store.manifests()) == manifests, "nothing has come in since, so there is nothing to keep"
 
 
 KILLED = """

@@ -222,6 +222,17 @@ class Lake:
         found = self._read(tables.records(_BY_TOPIC[topic]).name, whole, rows)
         return found.join(asked, on=["partition", "offset"], how="semi").select(columns)
 
+    def values_at(self, topic: str, places: pl.DataFrame) -> pl.DataFrame:
+        """Return ``value`` of the records at these places (columns partition, offset), reading a little at a time."""
+        columns = ("partition", "offset", "value")
+        found = [pl.DataFrame(schema={"partition": pl.Int32, "offset": pl.Int64, "value": pl.String})]
+        for partition in places["partition"].unique().to_list():
+            for batch in self.stream(topic, columns, partition, _FEW):
+                some = batch.join(places, on=columns[:2], how="semi")
+                if not some.is_empty():
+                    found.append(some)
+        return pl.concat(found)
+
     def facts(self) -> Facts:
         """Return what all systems say, of all days."""
         delivery_events = self.archive(topics.DELIVERY_EVENTS.name, facts.ARCHIVE_COLUMNS)

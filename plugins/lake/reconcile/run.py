@@ -144,7 +144,7 @@ def look(
     """Return what there is to be found on the days ``first`` to ``last`` of a lake: re-fold, and match."""
     log.info("reconciling %s to %s on snapshots %s", first, last, lake.snapshots)
     parity, facts, panels = compared(lake, first, last, carry)
-    changed = would_change(lake.archive, parity, panels, first, last, allowances.late)
+    changed = would_change(lake.archive, parity, panels, first, last, allowances.late, lake.values_at)
     scope = Scope(facts, parity, first, last, lake.settled, lake.snapshots, allowances, changed)
     return Outcome(
         run_id=run_id,

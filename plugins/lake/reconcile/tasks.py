@@ -49,6 +49,7 @@ def reconcile() -> dict[str, Any]:
         of_params(params),
         dry_run=bool(params["dry_run"]),
         repeat=params.get("repeat_run"),
+        full_fold=bool(params.get("full_fold")),
     )
     return {
         "from_day": outcome.first.isoformat(),
