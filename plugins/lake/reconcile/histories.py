@@ -3,7 +3,6 @@
 A day's records touch few of all entities. Only theirs are unpacked, so that taking up a fold costs what is new.
 """
 
-from itertools import batched
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +13,7 @@ from order_fraud.relay import Shelf
 
 SCHEMA = {"id": pl.String, "history": pl.Binary}
 AT_ONCE = 50_000
-"""Histories packed at a time; all at once would be in memory twice."""
+"""Histories packed at a time."""
 
 
 def parts(folder: Path, name: str, suffix: str) -> list[tuple[int, int, Path]]:
@@ -47,10 +46,10 @@ def of(lake: Lake, topic: str, partition: int, folder: Path, after: int) -> Shel
 
 
 def put(shelf: Shelf, topic: str, partition: int, folder: Path, number: int) -> None:
-    """Write all of these to ``folder``."""
+    """Write all of these to ``folder``. They are taken off the shelf, since both at once would be in memory twice."""
     frames = [pl.DataFrame(schema=SCHEMA)]
-    for some in batched(shelf.items(), AT_ONCE):
-        ids, kept = zip(*some, strict=True)
+    while shelf:
+        ids, kept = zip(*(shelf.popitem() for _ in range(min(AT_ONCE, len(shelf)))), strict=True)
         frames.append(pl.DataFrame({"id": ids, "history": [pack(one) for one in kept]}, schema=SCHEMA))
     pl.concat(frames).write_ipc(folder / f"{_name(topic)}.{partition}.{number}.arrow", compression="lz4")
 
