@@ -26,6 +26,7 @@ from lake.reconcile import checkpoint, histories, resume, sharded
 from lake.reconcile.allowances import Allowances
 from lake.reconcile.checkpoint import CODE, digest_of
 from lake.reconcile.checkpoints import ORPHAN, Checkpoints
+from lake.reconcile.digests import Keys
 from lake.reconcile.late import would_change
 from lake.reconcile.match import match
 from lake.reconcile.pool import Part
@@ -33,10 +34,12 @@ from lake.reconcile.read import Lake
 from lake.reconcile.resume import Carry, CheckpointDiffers
 from lake.reconcile.scope import Scope
 from lake.reconcile.sharded import Compared
+from lake.settings import from_environment
 from order_fraud import topics
 from order_fraud.history import pack, unpack
 from order_fraud.topics import ARCHIVED
 from scorecards import PANEL
+from tests.lake.conftest import running_stack
 from tests.lake.reconcile_world import World, full_traffic
 from tests.lake.test_reconcile_kinds import everything
 from tests.lake.test_reconcile_lake import land
@@ -310,6 +313,34 @@ def test_a_run_killed_while_it_writes_leaves_no_checkpoint(store: Checkpoints, t
     assert store.files.find(store.root) == left, "another run may be writing at this moment"
     store.tidy(now + ORPHAN + timedelta(minutes=1))
     assert store.files.find(store.root) == []
+
+
+def test_checkpoints_on_the_real_store(tmp_path: Path) -> None:
+    made, fetched = tmp_path / "made", tmp_path / "fetched"
+    made.mkdir()
+    fetched.mkdir()
+    manifest = checkpoint.Manifest(
+        id="1", made_at=datetime.now(UTC), run_id="", code="", number=0, keys=Keys(), read={}, ends={"t": {3: 9}},
+        segments=[],
+    )  # fmt: skip
+    with running_stack(tmp_path / "stack", "s3") as environ:
+        store = Checkpoints.in_bucket(from_environment({"COUNTERSIGN_CATALOG": "sqlite://", **environ}))
+        assert list(store.manifests()) == []
+        store.tidy(datetime.now(UTC))
+        for number in range(5):
+            (made / f"{number}").write_text(f"of {number}")
+            store.keep(msgspec.structs.replace(manifest, id=f"{number}"), made, [f"{number}"])
+        newest, *_ = store.manifests()
+        assert newest.ends == {"t": {3: 9}}
+        assert newest.keys == manifest.keys
+        store.fetch(newest, fetched)
+        assert (fetched / "4").read_text() == "of 4"
+        store.tidy(datetime.now(UTC))
+        assert [one.id for one in store.manifests()] == ["4", "3", "2"]
+        store.discard(newest)
+        store.tidy(datetime.now(UTC) + 2 * ORPHAN)
+        names = {path.rpartition("reconcile_orders/")[2] for path in store.files.find(store.root)}
+        assert names == {"2.json", "3.json", "2/2", "3/3"}
 
 
 def test_the_digest_covers_all_code_that_folds(tmp_path: Path) -> None:
