@@ -131,6 +131,8 @@ class Checkpoints:
             return
         for path, info in self.files.find(self.root, detail=True).items():
             written = info.get("LastModified") or info.get("mtime")
+            if info["type"] != "file" or written is None:  # a store may list a folder whose files were removed
+                continue
             yield path, written if isinstance(written, datetime) else datetime.fromtimestamp(written, UTC)
 
     def _found(self, suffix: str) -> list[str]:
