@@ -30,6 +30,7 @@ nothing at all and says what it would. A crash and a retry at any point neither 
 | `NothingLanded` | there is no order in the lake | run both landing DAGs |
 | `BadDays`, `BadAllowance`, `BadSources` | days, waits or sources of the form make no sense | trigger again with others |
 | `NoSuchRun`, `SnapshotGone` | the run to repeat is not known, or the lake no longer has what it read | name another run |
+| `CheckpointDiffers` | folding everything gives something else than going on from the last checkpoint; the message says where | the checkpoint is put aside; clear the task, which then folds everything, and look into what changed it |
 | `NotEmitted` | the broker did not take the events | nothing: the task tries again |
 """  # noqa: E501 - a table row is one line
 
@@ -85,6 +86,13 @@ def _wait(default: int, title: str, what: str) -> Param:
         "refund_hours": _wait(72, "Hours until the refund", "Money said to go back that is no refund by then"),
         "contact_hours": _wait(
             24, "Hours until the CRM knows", "A contact that is unlike the customer's order by then"
+        ),
+        "full_fold": Param(
+            False,
+            type="boolean",
+            title="Fold everything",
+            description="Judge every archived order again, not only what came in since the last checkpoint, and see "
+            "that the checkpoint agrees. Every 30th run does so by itself.",
         ),
         "repeat_run": Param(
             None,

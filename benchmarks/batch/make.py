@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.batch.make ORDERS FOLDER`` (Airflow side; addresses from the environment). Into the lake go the
 archived topics, as ``land_events`` writes them, the shop's orders and the provider's charges. Into FOLDER go flat
-Parquet files of the same rows for the other contenders, the planted findings, and a sample of signals.
+Parquet files of the same rows for the other contenders, the planted findings, a sample of signals, and the snapshots
+that the archive had before the last day's worth of events.
 """
 
 import json
@@ -47,6 +48,9 @@ SEED = 1
 ARRIVED = datetime(2026, 1, 1, tzinfo=UTC)
 """When the first record came in: after all business, so that none is still under way."""
 SAMPLE_ONE_IN = 500
+DAYS = 300
+"""Days of the generated business on which much happens: the last ``1 / DAYS`` of all events count as a day's worth, and
+land in a commit of their own."""
 TOLD_S = 10.0
 
 
@@ -108,6 +112,11 @@ class Archive:
         table = tables.ensure(self._catalog, tables.records(topic))
         table.append(batch.to_arrow(table.schema().as_arrow()))
         self._batches[topic.name] = Batch(topic, self._mask)
+
+    def snapshots(self) -> dict[str, int]:
+        """Return the snapshot ids of the archived topics, by table."""
+        loaded = {spec.name: tables.ensure(self._catalog, spec).current_snapshot() for spec in tables.TOPICS}
+        return {name: snapshot.snapshot_id for name, snapshot in loaded.items() if snapshot is not None}
 
     def write(self, spec: tables.TableSpec, rows: pa.Table) -> None:
         """Put rows into a table of the lake."""
@@ -288,7 +297,10 @@ def main(orders: int, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     made = patterns.generate(orders, SEED)
     world = World()
-    for event in _told(book.events(made), len(made)):
+    for number, event in enumerate(_told(book.events(made), len(made))):
+        if number == len(made) - len(made) // DAYS:
+            world.archive.finish()
+            (folder / "before.json").write_text(json.dumps(world.archive.snapshots()))
         world.take(event)
     world.finish(folder)
     print(f"{orders:,} orders, {len(made):,} events; planted: {dict(world.planted)}", flush=True)

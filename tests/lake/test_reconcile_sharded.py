@@ -105,7 +105,8 @@ def test_several_processes_find_what_one_finds(catalog: Catalog, make: Callable[
     lake = Lake(catalog)
     alone, facts = compare(lake.archive, PANEL, *EVER), lake.facts()
     panels, allowances = read_panels(lake.archive, PANEL), Allowances()
-    together, gathered, judges = sharded.compare(lake, PANEL, *EVER, workers=2)
+    found = sharded.compare(lake, PANEL, *EVER, workers=2)
+    together, gathered, judges = found.parity, found.facts, found.panels
     assert timeless(together) == timeless(alone)
     assert judges.known.scorecards == panels.known.scorecards
     assert judges.unpublished == panels.unpublished

@@ -34,23 +34,27 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """The digests of one archived partition.
+    """The digests of one archived partition, or of that part of it which one run read.
 
     Attributes:
         partition: of the topic.
         rows: an array of three rows, sorted by the first: both halves of the digest, and the offset.
+        number: of the run, see :class:`lake.reconcile.shards.Since`.
     """
 
     partition: int
     rows: np.ndarray
+    number: int = 0
 
     @classmethod
-    def of(cls, partition: int, digests: Sequence[np.ndarray], offsets: Sequence[np.ndarray]) -> "Archived":
+    def of(
+        cls, partition: int, digests: Sequence[np.ndarray], offsets: Sequence[np.ndarray], number: int = 0
+    ) -> "Archived":
         """Return the digests of a partition whose batches are these."""
         if not digests:
-            return cls(partition, np.empty((3, 0), np.uint64))
+            return cls(partition, np.empty((3, 0), np.uint64), number)
         rows = np.vstack([np.concatenate(digests, axis=1), np.concatenate(offsets).astype(np.uint64)])
-        return cls(partition, np.ascontiguousarray(rows[:, np.argsort(rows[0], kind="stable")]))
+        return cls(partition, np.ascontiguousarray(rows[:, np.argsort(rows[0], kind="stable")]), number)
 
     def find(self, digests: np.ndarray) -> np.ndarray:
         """Return for each digest where it stands in ``rows``, -1 if it does not."""

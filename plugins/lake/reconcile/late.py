@@ -19,7 +19,7 @@ from datetime import date, datetime, timedelta
 import msgspec
 import polars as pl
 
-from lake.reconcile.late_entities import EPOCH, MILLISECOND, Entity, entities, late_records, stamped
+from lake.reconcile.late_entities import EPOCH, MILLISECOND, Entity, Values, entities, late_records, stamped
 from lake.reconcile.panels import Panels
 from lake.reconcile.parity import Archive, Parity
 from order_fraud import events, relay
@@ -75,7 +75,13 @@ class Changed:
 
 
 def would_change(
-    archive: Archive, parity: Parity, panels: Panels, first: date, last: date, allowance: timedelta
+    archive: Archive,
+    parity: Parity,
+    panels: Panels,
+    first: date,
+    last: date,
+    allowance: timedelta,
+    values: Values | None = None,
 ) -> tuple[Changed, ...]:
     """Return the orders of the days whose outcome would be another, had everything come in in time, by order id.
 
@@ -85,7 +91,9 @@ def would_change(
         panels: who judged each order.
         first, last: business days, both included.
         allowance: see the module.
+        values: reads the values of some records; without it, those of a whole topic are read for them.
     """
+    values = values or _picked(archive)
     if late_records(archive(CUSTOMER_EVENTS.name, ("timestamp", "time", "type")), allowance).is_empty():
         return ()
     late = late_records(archive(CUSTOMER_EVENTS.name, _ARRIVALS), allowance)
@@ -95,7 +103,7 @@ def would_change(
     for hop in ROUTE:
         if not {hop.entity, _ALSO_STAMPS.get(hop.entity, hop.entity)} & read:
             continue
-        for entity in entities(hop, archive, parity, late, allowance):
+        for entity in entities(hop, archive, values, parity, late, allowance):
             for index, was, would in stamped(entity, first, last, panels):
                 effects.setdefault(entity.event_id[index].partition("/")[2], []).append((entity, index, was, would))
     disputed = {one.subject for one in parity.disagreements} | set(panels.unpublished)
@@ -110,6 +118,11 @@ def would_change(
             found.append(Changed(order_id, was, would, tuple(_named(effects[order_id], late))))
     log.info("%d orders were judged without something late; %d outcomes would be others", len(asked), len(found))
     return tuple(found)
+
+
+def _picked(archive: Archive) -> Values:
+    columns = ("partition", "offset", "value")
+    return lambda topic, places: archive(topic, columns).join(places, on=columns[:2], how="semi")
 
 
 def _signals_read(panels: Panels) -> set[str]:

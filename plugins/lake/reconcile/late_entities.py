@@ -3,7 +3,7 @@
 See :mod:`lake.reconcile.late` for what late means.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lake.reconcile.panels import Panels
-from lake.reconcile.parity import INPUT, Archive, Parity
+from lake.reconcile.parity import Archive, Parity
 from order_fraud import relay
 from order_fraud.events import BadEvent, NewOrder, Signals
 from order_fraud.relay import Hop, Shelf
@@ -98,11 +98,20 @@ def late_records(arrivals: pl.DataFrame, allowance: timedelta) -> pl.DataFrame:
     )
 
 
-def entities(hop: Hop, archive: Archive, parity: Parity, late: pl.DataFrame, allowance: timedelta) -> Iterator[Entity]:
-    """Yield every entity of a hop with a record that was late among its own."""
+Values = Callable[[str, pl.DataFrame], pl.DataFrame]
+"""Reads the values of some records of a topic: (topic name, columns partition and offset) -> these and ``value``."""
+
+
+def entities(
+    hop: Hop, archive: Archive, values: Values, parity: Parity, late: pl.DataFrame, allowance: timedelta
+) -> Iterator[Entity]:
+    """Yield every entity of a hop with a record that was late among its own.
+
+    Of the topic, only narrow columns are read as a whole; values only of these entities' records.
+    """
     refused = [(one.partition, one.offset) for one in parity.refused if one.topic == hop.reads.name]
     aside = pl.DataFrame(refused, schema={"partition": pl.Int32, "offset": pl.Int64}, orient="row")
-    columns = (*INPUT[:2], "timestamp", "time", *(name for name in INPUT[3:] if name != "subject"))
+    columns = ("partition", "offset", "timestamp", "time", "key", "event_id")
     rows = archive(hop.reads.name, columns).join(aside, on=["partition", "offset"], how="anti")
     rows = rows.sort("partition", "offset").with_columns(
         pl.col("timestamp", "time").dt.epoch("ms"),
@@ -113,19 +122,26 @@ def entities(hop: Hop, archive: Archive, parity: Parity, late: pl.DataFrame, all
     touched = rows.join(own, on=["partition", "key"], how="semi", maintain_order="left")
     suspects = touched["event_id"].is_in(late["event_id"].implode())
     touched = touched.with_columns(suspect=suspects)
+    concerned: list[tuple[pl.DataFrame, Integers, Integers]] = []
     for _, part in touched.group_by("partition", "key", maintain_order=True):
         came_in, rank = part["timestamp"].to_numpy(), part["rank"].to_numpy()
         moved, before = _moved(came_in, rank, np.flatnonzero(part["suspect"].to_numpy()), allowance // MILLISECOND)
-        if not moved.size:
-            continue
+        if moved.size:
+            concerned.append((part, moved, before))
+    del rows, touched
+    if not concerned:
+        return
+    opened = values(hop.reads.name, pl.concat(part.select("partition", "offset") for part, _, _ in concerned))
+    for part, moved, before in concerned:
+        whole = part.join(opened, on=["partition", "offset"], how="left", maintain_order="left")
         yield Entity(
             hop=hop,
             event_id=part["event_id"].to_list(),
             key=part["key"].to_list(),
-            value=part["value"].to_list(),
-            came_in=came_in,
+            value=whole["value"].to_list(),
+            came_in=part["timestamp"].to_numpy(),
             time=part["time"].to_numpy(),
-            rank=rank,
+            rank=part["rank"].to_numpy(),
             latest=part["latest"].to_numpy(),
             allowance=allowance // MILLISECOND,
             moved=moved,

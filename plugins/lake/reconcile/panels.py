@@ -75,6 +75,11 @@ class Panels:
         """Return who judges an order."""
         return self._by_order.get(order_id, self.known.panel)
 
+    def versions(self) -> tuple[list[tuple[str, str]], list[tuple[str, list[str]]]]:
+        """Return who judged as plain words, the same for the same panels: who cannot, and who judged by order."""
+        by_order = ((order, [one.version for one in (by.active, *by.shadows)]) for order, by in self._by_order.items())
+        return sorted(self.unpublished.items()), sorted(by_order)
+
 
 def named(verdicts: pl.DataFrame) -> pl.DataFrame:
     """Return who judged by archived records of fraud.verdicts: ``value`` gives way to ``scorecard_version`` and

@@ -311,7 +311,8 @@ class Target:
     def unexplained(self) -> Iterator[Disagreement]:
         """Yield every archived event to which no archived input led; to be asked after all checks."""
         explained = pl.concat([pl.Series("event_id", [], pl.String), *self._explained]).unique()
-        for row in self.rows.join(explained.to_frame(), on="event_id", how="anti").iter_rows(named=True):
+        rest = self.rows.join(explained.to_frame(), on="event_id", how="anti").sort("partition", "offset")
+        for row in rest.iter_rows(named=True):
             yield unexplained(self.topic, row)
 
 

@@ -4,14 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import pairwise
+from typing import NamedTuple
 
 import polars as pl
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.noop import NoopCatalog
+from pyiceberg.conversions import from_bytes
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo, In
 from pyiceberg.table import DataScan, StaticTable, Table
+from pyiceberg.types import LongType
 
 from lake import disputes, labels, tables
 from lake.ahead import not_dated_ahead
@@ -48,6 +51,25 @@ class _Pinned:
     committed: datetime | None
 
 
+class ArchiveFile(NamedTuple):
+    """A data file of an archived topic.
+
+    Attributes:
+        path: its name, which no other file ever gets.
+        partition: of the topic.
+        rows: how many records it holds.
+        first, last: their lowest and highest offset; -1 and 2^63 - 1 if nobody wrote them down.
+        changed: whether rows of it have been deleted since.
+    """
+
+    path: str
+    partition: int
+    rows: int
+    first: int
+    last: int
+    changed: bool
+
+
 class SnapshotGone(Hopeless):
     """A snapshot that an earlier run read is not in the lake any more; the message names table and snapshot."""
 
@@ -75,6 +97,7 @@ class Lake:
         aside = [tables.quarantine(spec) for spec in sources]
         specs = (*tables.TOPICS, *sources, *aside, tables.SETTLEMENT)
         self._pinned = {spec.name: _pin(catalog, spec, recorded) for spec in specs}
+        self._files: dict[str, list[ArchiveFile]] = {}
 
     @property
     def snapshots(self) -> dict[str, int]:
@@ -133,24 +156,62 @@ class Lake:
         summary = {} if snapshot is None or snapshot.summary is None else snapshot.summary.additional_properties
         return int(summary.get("total-records", 0))
 
-    def partitions(self, topic: str) -> dict[int, int]:
-        """Return how many records of each partition of a topic have landed, by the partition."""
+    def partitions(self, topic: str, after: Mapping[int, int] | None = None) -> dict[int, int]:
+        """Return how many records of each partition of a topic have landed, by the partition.
+
+        Args:
+            topic: an archived one.
+            after: by partition, the offset up to which files do not count; see :meth:`stream`.
+        """
         rows: dict[int, int] = {}
-        for task in self._scan(tables.records(_BY_TOPIC[topic]).name, ("partition",)).plan_files():
-            partition = int(task.file.partition[0])
-            rows[partition] = rows.get(partition, 0) + task.file.record_count
+        for file in self.files(topic):
+            if file.last > (after or {}).get(file.partition, -1):
+                rows[file.partition] = rows.get(file.partition, 0) + file.rows
         return dict(sorted(rows.items()))
 
-    def stream(self, topic: str, columns: Sequence[str], partition: int, rows: int) -> Iterator[pl.DataFrame]:
+    def files(self, topic: str) -> list["ArchiveFile"]:
+        """Return the data files of an archived topic. Each is written once, under a name of its own, for ever.
+
+        They are looked up once, and travel with a pickle of this object.
+        """
+        if topic not in self._files:
+            name = tables.records(_BY_TOPIC[topic]).name
+            table, scan = self._pinned[name].table, self._scan(name, ("offset",))
+            offset = table.schema().find_field("offset").field_id
+            moved = len(table.specs()) > 1  # files of another partitioning bear other partitions
+            self._files[topic] = [
+                ArchiveFile(
+                    task.file.file_path,
+                    int(task.file.partition[0]),
+                    task.file.record_count,
+                    _bound(task.file.lower_bounds, offset, -1),
+                    _bound(task.file.upper_bounds, offset, _ENDLESS),
+                    moved or bool(task.delete_files),
+                )
+                for task in scan.plan_files()
+            ]
+        return self._files[topic]
+
+    def stream(
+        self, topic: str, columns: Sequence[str], partition: int, rows: int, after: int = -1
+    ) -> Iterator[pl.DataFrame]:
         """Yield columns of one partition of an archived topic in offset order, ``rows`` rows at a time.
 
         Landings append sorted files, so that usually they need only be read one after the other, in little memory. If
         anything about the files is not so, the partition is read as a whole and sorted.
+
+        Args:
+            topic: an archived one.
+            columns: to read.
+            partition: of the topic.
+            rows: how many at a time, at most.
+            after: offset up to which nothing is asked for; whole files up to there are not opened.
         """
-        scan = self._scan(tables.records(_BY_TOPIC[topic]).name, columns, EqualTo("partition", partition))
-        files = _in_turn(scan, columns)
+        its = [file for file in self.files(topic) if file.partition == partition and file.last > after]
+        files = _in_turn(self._pinned[tables.records(_BY_TOPIC[topic]).name].table, its, columns, after)
         if files is None:
-            yield from self.archive(topic, columns, partition).sort("offset").iter_slices(rows)
+            whole = self.archive(topic, tuple(dict.fromkeys((*columns, "offset"))), partition)
+            yield from whole.filter(pl.col("offset") > after).sort("offset").select(columns).iter_slices(rows)
             return
         for file in files:
             for batch in file.iter_batches(rows, columns=list(columns), use_threads=False):
@@ -161,6 +222,26 @@ class Lake:
     def records(self, topic: str, columns: Sequence[str], event_ids: Sequence[str]) -> pl.DataFrame:
         """Return columns of those records of an archived topic that have one of these event ids."""
         return self._read(tables.records(_BY_TOPIC[topic]).name, columns, In("event_id", event_ids))
+
+    def records_at(self, topic: str, columns: Sequence[str], places: Sequence[tuple[int, int]]) -> pl.DataFrame:
+        """Return columns of the records of an archived topic that stand at these (partition, offset)."""
+        asked = pl.DataFrame(places, {"partition": pl.Int32, "offset": pl.Int64}, orient="row")
+        whole = tuple(dict.fromkeys((*columns, "partition", "offset")))
+        few = asked.height <= _FEW
+        rows = In("offset", asked["offset"].unique().to_list()) if few else None
+        found = self._read(tables.records(_BY_TOPIC[topic]).name, whole, rows)
+        return found.join(asked, on=["partition", "offset"], how="semi").select(columns)
+
+    def values_at(self, topic: str, places: pl.DataFrame) -> pl.DataFrame:
+        """Return ``value`` of the records at these places (columns partition, offset), reading a little at a time."""
+        columns = ("partition", "offset", "value")
+        found = [pl.DataFrame(schema={"partition": pl.Int32, "offset": pl.Int64, "value": pl.String})]
+        for partition in places["partition"].unique().to_list():
+            for batch in self.stream(topic, columns, partition, _FEW):
+                some = batch.join(places, on=columns[:2], how="semi")
+                if not some.is_empty():
+                    found.append(some)
+        return pl.concat(found)
 
     def facts(self) -> Facts:
         """Return what all systems say, of all days."""
@@ -274,23 +355,39 @@ class Lake:
         )
 
 
-def _in_turn(scan: DataScan, columns: Sequence[str]) -> list[pq.ParquetFile] | None:
-    """Return the files of a scan in the order of their offsets, None if reading them in turn would not be the scan."""
+def _in_turn(
+    table: Table, files: Sequence[ArchiveFile], columns: Sequence[str], after: int
+) -> list[pq.ParquetFile] | None:
+    """Return files in the order of their offsets, None if reading them in turn would not be the scan of them.
+
+    One that holds offsets before and after ``after`` makes the answer None.
+    """
     found: list[tuple[int, int, pq.ParquetFile]] = []
-    for task in scan.plan_files():
-        file = pq.ParquetFile(scan.io.new_input(task.file.file_path).open(), pre_buffer=False)
-        if task.delete_files or task.residual != AlwaysTrue() or not {*columns} <= {*file.schema_arrow.names}:
+    for one in files:
+        file = pq.ParquetFile(table.io.new_input(one.path).open(), pre_buffer=False)
+        if one.changed or not {*columns} <= {*file.schema_arrow.names}:
             return None
         offsets = file.read(columns=["offset"], use_threads=False)["offset"].combine_chunks()
         if not len(offsets):
             continue
-        if not pc.all(pc.less(offsets[:-1], offsets[1:]), min_count=0).as_py():
+        if offsets[0].as_py() <= after or not pc.all(pc.less(offsets[:-1], offsets[1:]), min_count=0).as_py():
             return None
         found.append((offsets[0].as_py(), offsets[-1].as_py(), file))
     found.sort(key=lambda one: one[0])
     if any(last >= first for (_, last, _), (first, _, _) in pairwise(found)):
         return None
     return [file for _, _, file in found]
+
+
+_ENDLESS = 2**63 - 1
+_FEW = 2000
+"""Offsets that a scan may name; looking for more of them costs more than reading all."""
+
+
+def _bound(bounds: Mapping[int, bytes] | None, field: int, unknown: int) -> int:
+    """Return a bound of a column of a file as Iceberg keeps it."""
+    value = (bounds or {}).get(field)
+    return unknown if value is None else int(from_bytes(LongType(), value))
 
 
 def _ends(landed: pl.DataFrame, dags: str) -> tuple[date, date]:

@@ -7,8 +7,9 @@ import msgspec
 
 from lake.catalog import open_catalog
 from lake.errors import Hopeless
-from lake.reconcile import outcome, sharded
+from lake.reconcile import outcome, resume, sharded
 from lake.reconcile.allowances import Allowances
+from lake.reconcile.checkpoints import Checkpoints
 from lake.reconcile.facts import Facts
 from lake.reconcile.late import would_change
 from lake.reconcile.match import match
@@ -16,6 +17,7 @@ from lake.reconcile.outcome import Outcome
 from lake.reconcile.panels import Panels
 from lake.reconcile.parity import Parity, compare, read_panels
 from lake.reconcile.read import Lake
+from lake.reconcile.resume import Carry
 from lake.reconcile.scope import Scope
 from lake.reconcile.sources import kinds
 from lake.reconcile.summary import figures, summarize
@@ -67,14 +69,19 @@ def chosen_days(landed: tuple[date, date], first: date | None, last: date | None
     return first, last
 
 
-def compared(lake: Lake, first: date, last: date) -> tuple[Parity, Facts, Panels]:
+def compared(lake: Lake, first: date, last: date, carry: Carry | None = None) -> tuple[Parity, Facts, Panels]:
     """Return what re-folding brings to light, what all systems say, and who judged each order.
 
-    Many records are shared out to processes.
+    Many records are shared out to processes, which go on from a checkpoint if ``carry`` says so.
     """
     workers = sharded.processors()
     if workers > 1 and lake.rows(CUSTOMER_EVENTS.name) >= sharded.WORTH:
-        return sharded.compare(lake, PANEL, first, last, workers)
+        found = (
+            sharded.compare(lake, PANEL, first, last, workers)
+            if carry is None
+            else resume.compare(lake, PANEL, first, last, workers, carry)
+        )
+        return found.parity, found.facts, found.panels
     panels = read_panels(lake.archive, PANEL)
     return compare(lake.archive, panels, first, last), lake.facts(), panels
 
@@ -88,6 +95,7 @@ def reconcile(
     dry_run: bool,
     repeat: str | None = None,
     sources: list[str] | None = None,
+    full_fold: bool = False,
 ) -> Outcome:
     """Re-fold, match, and store the outcome beside the report to come.
 
@@ -98,16 +106,20 @@ def reconcile(
         dry_run: only noted in the outcome; nothing is emitted here in any case.
         sources: tables of sources to compare with, None for all; see :mod:`lake.reconcile.sources`.
         repeat: id of an earlier run, to look again at what it looked at: its snapshots, days and allowances instead of
-            those given. That is a dry run: what was found then need not be true today.
+            those given. That is a dry run: what was found then need not be true today. It folds everything and leaves
+            no checkpoint.
+        full_fold: fold everything, although a checkpoint fits, and see that both agree.
 
     Raises:
         NothingLanded: there is no order in the lake.
         BadDays: ``first`` lies after the last landed day, or ``last`` before the first.
         NoSuchRun: there is no outcome of the run to repeat.
         SnapshotGone: what it read is not in the lake any more.
+        CheckpointDiffers: see :mod:`lake.reconcile.resume`.
     """
     settings = from_environment()
     catalog = open_catalog(settings)
+    carry = None if repeat else Carry(Checkpoints.in_bucket(settings), run_id, full_fold)
     if repeat:
         earlier = _earlier(repeat)
         lake = Lake(catalog, earlier.snapshots)
@@ -115,7 +127,9 @@ def reconcile(
     else:
         lake = Lake(catalog)
         first, last = chosen_days(lake.days(), first, last)
-    result = look(lake, run_id, first, last, allowances, dry_run=dry_run or bool(repeat), repeats=repeat or None)
+    result = look(
+        lake, run_id, first, last, allowances, dry_run=dry_run or bool(repeat), repeats=repeat or None, carry=carry
+    )
     told = kinds(sources)
     kept = [one for one in result.differences if one.finding.kind in told]
     result = msgspec.structs.replace(result, differences=kept, sources=sources)
@@ -133,11 +147,12 @@ def look(
     *,
     dry_run: bool,
     repeats: str | None = None,
+    carry: Carry | None = None,
 ) -> Outcome:
     """Return what there is to be found on the days ``first`` to ``last`` of a lake: re-fold, and match."""
     log.info("reconciling %s to %s on snapshots %s", first, last, lake.snapshots)
-    parity, facts, panels = compared(lake, first, last)
-    changed = would_change(lake.archive, parity, panels, first, last, allowances.late)
+    parity, facts, panels = compared(lake, first, last, carry)
+    changed = would_change(lake.archive, parity, panels, first, last, allowances.late, lake.values_at)
     scope = Scope(facts, parity, first, last, lake.settled, lake.snapshots, allowances, changed)
     return Outcome(
         run_id=run_id,

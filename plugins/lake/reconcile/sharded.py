@@ -14,7 +14,8 @@ topics were read as inputs. Each value is thus read and unpacked once.
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -23,7 +24,8 @@ import polars as pl
 
 from lake import labels
 from lake.reconcile import facts, shards
-from lake.reconcile.digests import Keys
+from lake.reconcile.carried import Carried, Ledger, Unmet, Wrong
+from lake.reconcile.digests import Archived, Keys
 from lake.reconcile.facts import Facts
 from lake.reconcile.panels import Panels, panels_of
 from lake.reconcile.parity import (
@@ -40,7 +42,7 @@ from lake.reconcile.parity import (
 from lake.reconcile.pool import Part, Pool
 from lake.reconcile.read import Lake
 from lake.reconcile.refold import Refused
-from lake.reconcile.shards import Folded, Wrong
+from lake.reconcile.shards import Folded, Since
 from order_fraud.judge import Panel
 from order_fraud.relay import ROUTE, Hop
 from order_fraud.topics import CUSTOMER_EVENTS, DELIVERY_EVENTS, FRAUD_VERDICTS
@@ -58,7 +60,51 @@ def processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def compare(lake: Lake, bundled: Panel, first: date, last: date, workers: int) -> tuple[Parity, Facts, Panels]:
+class Unfit(Exception):
+    """What an earlier run left cannot be gone on from; the message says why. Folding everything is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a comparison begins: at the very start, or where an earlier one stopped.
+
+    Attributes:
+        since: how far that one had read.
+        ledger: what it left.
+        keys: of the digests that it left.
+    """
+
+    since: Since = field(default_factory=Since)
+    ledger: Ledger = field(default_factory=Ledger)
+    keys: Keys = field(default_factory=Keys)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison brought to light, and what it leaves behind.
+
+    Attributes:
+        ledger: for the next run, beside the files that it needs.
+        start: where it began.
+    """
+
+    parity: Parity
+    facts: Facts
+    panels: Panels
+    ledger: Ledger
+    start: Start
+
+
+def compare(
+    lake: Lake,
+    bundled: Panel,
+    first: date,
+    last: date,
+    workers: int,
+    *,
+    folder: Path | None = None,
+    start: Start | None = None,
+) -> Compared:
     """Return what :func:`lake.reconcile.parity.compare`, :meth:`Lake.facts` and
     :func:`lake.reconcile.parity.read_panels` return, by several processes.
 
@@ -67,17 +113,23 @@ def compare(lake: Lake, bundled: Panel, first: date, last: date, workers: int) -
         bundled: judges until the archive says otherwise.
         first, last: business days, both included.
         workers: how many processes beside this one.
+        folder: where to put, and leave, all that the next run can go on from; None leaves nothing.
+        start: what an earlier run left, whose files lie in ``folder``; None folds everything.
 
     Raises:
+        Unfit: see there.
         WorkerDied, WorkerFailed: see :class:`lake.reconcile.pool.Pool`.
     """
+    start = start or Start()
     with tempfile.TemporaryDirectory(prefix="reconcile-") as name:
-        folder = Path(name)
+        at = folder or Path(name)
+        run = _Run(lake, bundled, at, workers, start, keep=folder is not None)
         with Pool(workers) as pool:
-            run = _Run(lake, bundled, folder, workers)
             run.work(pool)
-        parity = _Findings(lake, folder, run.folds).parity(run.panels, first, last)
-        return parity, _facts(lake, folder), run.panels
+        findings = _Findings(lake, at, run.folds, start)
+        parity = findings.parity(run.panels, first, last)
+        ledger = Ledger(run.carried(), findings.unmet)
+        return Compared(parity, _facts(lake, at), run.panels, ledger, start)
 
 
 JUDGED = "who judged"
@@ -93,11 +145,11 @@ class _Run:
 
     panels: Panels
 
-    def __init__(self, lake: Lake, bundled: Panel, folder: Path, workers: int) -> None:
-        self._lake, self._bundled, self._folder = lake, bundled, folder
-        self._keys = Keys()
+    def __init__(self, lake: Lake, bundled: Panel, folder: Path, workers: int, start: Start, *, keep: bool) -> None:
+        self._lake, self._bundled, self._folder, self._keep = lake, bundled, folder, keep
+        self._keys, self._since, self._ledger = start.keys, start.since, start.ledger
         self._rows = {
-            topic: lake.partitions(topic)
+            topic: lake.partitions(topic, start.since.ends.get(topic))
             for topic in dict.fromkeys((*TARGETS, CUSTOMER_EVENTS.name, DELIVERY_EVENTS.name))
         }
         # One partition of a topic may hold most of it (a mail domain that everybody has). Whoever needs its digests
@@ -127,15 +179,23 @@ class _Run:
         for folds in self.folds.values():
             folds.sort(key=lambda folded: folded.partition)
 
+    def carried(self) -> dict[str, dict[int, Carried]]:
+        """Return what each (hop, partition) leaves behind, by topic."""
+        return {
+            hop.reads.name: {folded.partition: folded.carried() for folded in self.folds[hop.entity]} for hop in ROUTE
+        }
+
     def _folded(self, folded: Folded, topic: str) -> None:
         self.folds[shards.HOPS[topic].entity].append(folded)
         words = "%s, partition %d: %d records re-folded in %.1f s"
-        log.info(words, topic, folded.partition, folded.records, folded.seconds)
+        new = folded.records - self._ledger.of(topic, folded.partition).records
+        log.info(words, topic, folded.partition, new, folded.seconds)
 
     def _verdicts(self) -> list[Part]:
         topic = FRAUD_VERDICTS.name
+        common = (self._keys, self._folder, self._since)
         return [
-            Part(shards.open_verdicts, (self._lake, partition, self._keys, self._folder), _digests(topic, partition))
+            Part(shards.open_verdicts, (self._lake, partition, *common), _digests(topic, partition))
             for partition in self._large_first(topic)
         ]
 
@@ -147,11 +207,13 @@ class _Run:
             needs, heavy = frozenset(needed), self._heavy.get(topic, set())
             common = (self._lake, topic)
             for partition in () if hop.first else sorted(heavy):
-                digests = (*common, partition, self._keys, self._folder)
+                digests = (*common, partition, self._keys, self._folder, self._since)
                 parts.append(Part(shards.digest, digests, _digests(topic, partition)))
-            for partition in self._large_first(topic):
+            old = sorted(self._ledger.folds.get(topic, {}).keys() - self._rows[topic].keys())
+            for partition in (*self._large_first(topic), *old):
                 gives = f"{topic}/{partition} folded" if partition in heavy else _digests(topic, partition)
-                arguments = (*common, partition, self._keys, self._bundled, self._folder)
+                where = (*common, partition, self._keys, self._bundled, self._folder)
+                arguments = (*where, self._since, self._ledger.of(topic, partition), self._keep)
                 parts.append(Part(shards.fold, arguments, gives, needs))
                 needed.add(_digests(topic, partition))
         return parts
@@ -159,7 +221,7 @@ class _Run:
     def _open(self) -> list[Part]:
         """Nobody waits for these, so they fill the gaps."""
         return [
-            Part(shards.open_facts, (self._lake, topic, partition, self._folder))
+            Part(shards.open_facts, (self._lake, topic, partition, self._folder, self._since))
             for topic in (CUSTOMER_EVENTS.name, DELIVERY_EVENTS.name)
             for partition in self._large_first(topic)
         ]
@@ -175,14 +237,37 @@ class _Run:
         judges = shards.read(self._folder, "judges", columns)
         if judges is None:
             judges = pl.DataFrame(schema=dict.fromkeys(columns, pl.String()) | {"shadows": pl.List(pl.String)})
+        self._same_judges(judges)
         shadows = [judge.version for judge in known.panel.shadows]
         usual = (pl.col("scorecard_version") == known.panel.active.version) & (
             pl.col("shadows").list.join("\n") == "\n".join(shadows)
         )
-        first = judges.sort("partition", "offset").unique("subject", keep="first", maintain_order=True)
-        exceptions = first.filter(~usual.fill_null(False))
-        shards.write(exceptions, self._folder, shards.EXCEPTIONS, 0)
+        exceptions = _first(judges).filter(~usual.fill_null(False))
+        shards.write(exceptions, self._folder, shards.EXCEPTIONS, 0, 0)
         self.panels = panels_of(known, exceptions)
+
+    def _same_judges(self, judges: pl.DataFrame) -> None:
+        """See that nobody else judged an order that an earlier run has seen judged: its first verdict counts.
+
+        Raises:
+            Unfit: a verdict has landed that comes before the first known one: two customers share an order id.
+        """
+        ends = self._since.ends.get(FRAUD_VERDICTS.name)
+        if not ends:
+            return
+        known = pl.DataFrame(list(ends.items()), {"partition": pl.Int32, "end": pl.Int64}, orient="row")
+        told = judges.join(known, on="partition", how="left").with_columns(new=pl.col("offset") > pl.col("end"))
+        told = told.with_columns(pl.col("new").fill_null(True))
+        again = told.join(told.filter("new").select("subject"), on="subject", how="semi")
+        before, now = _first(again.filter(~pl.col("new"))), _first(again)
+        other = now.filter("new").join(before, on="subject", how="semi")
+        if not other.is_empty():
+            raise Unfit(f"a verdict on order {other['subject'][0]} has landed that comes before the one known so far")
+
+
+def _first(judges: pl.DataFrame) -> pl.DataFrame:
+    """Return the first verdict on each order."""
+    return judges.sort("partition", "offset").unique("subject", keep="first", maintain_order=True)
 
 
 def _digests(topic: str, partition: int) -> str:
@@ -190,11 +275,17 @@ def _digests(topic: str, partition: int) -> str:
 
 
 class _Findings:
-    """From digests that are not equal to disagreements in words."""
+    """From digests that are not equal to disagreements in words.
 
-    def __init__(self, lake: Lake, folder: Path, folds: Mapping[str, list[Folded]]) -> None:
+    Attributes:
+        unmet: where records stand that are equal to no output; filled by :meth:`parity`.
+    """
+
+    def __init__(self, lake: Lake, folder: Path, folds: Mapping[str, list[Folded]], start: Start) -> None:
         self._lake, self._folder, self._folds = lake, folder, folds
+        self._start = start
         self._wrong_ids: dict[str, set[str]] = {topic: set() for topic in TARGETS}
+        self.unmet: Unmet = {}
 
     def parity(self, panels: Panels, first: date, last: date) -> Parity:
         for folded in self._all():
@@ -254,27 +345,45 @@ class _Findings:
         A record that is equal to an output is explained, and so is every other of the same event. Usually that is all
         of them, and nothing need be read.
         """
-        met: dict[int, np.ndarray] = {}
-        for folded in self._all():
-            for (target, partition), bits in folded.hits.items():
-                if target == topic:
-                    met[partition] = bits if partition not in met else met[partition] | bits
-        digests = {one.partition: one.rows for one in shards.archived(self._folder, topic)}
-        places = [
-            pl.DataFrame({"offset": rows[2].astype(np.int64)}).with_columns(
-                partition=pl.lit(partition, pl.Int32), met=_bits(met.get(partition), rows.shape[1])
-            )
-            for partition, rows in digests.items()
-        ]
-        if all(frame["met"].all() for frame in places):
+        digests = shards.archived(self._folder, topic)
+        met = self._met(topic, digests)
+        self.unmet[topic] = unmet = _places(digests, met)
+        if not unmet:
             return
-        rows = self._lake.archive(topic, ("event_id", "subject", "partition", "offset")).join(
-            pl.concat(places), on=["partition", "offset"], how="left", maintain_order="left"
-        )
-        explained = rows.filter("met").select("event_id")
-        led_to = pl.concat([explained, pl.DataFrame({"event_id": list(self._wrong_ids[topic])}, explained.schema)])
-        for row in rows.filter(~pl.col("met")).join(led_to, on="event_id", how="anti").iter_rows(named=True):
+        columns = ("event_id", "subject", "partition", "offset")
+        rows = self._lake.records_at(topic, columns, unmet)
+        rows = rows.filter(~pl.col("event_id").is_in(list(self._wrong_ids[topic])))
+        if rows.is_empty():
+            return
+        # Another record of the same event may be equal to an output.
+        others = self._lake.archive(topic, ("event_id", "partition", "offset"))
+        others = others.join(rows, on="event_id", how="semi")
+        nothing = pl.DataFrame(unmet, {"partition": pl.Int32, "offset": pl.Int64}, orient="row")
+        explained = others.join(nothing, on=["partition", "offset"], how="anti")
+        for row in rows.join(explained, on="event_id", how="anti").sort("partition", "offset").iter_rows(named=True):
             yield unexplained(topic, row)
+
+    def _met(self, topic: str, digests: Sequence[Archived]) -> list[np.ndarray]:
+        """Return for each part of the archive which of its rows are equal to an output."""
+        before = self._start.ledger.unmet.get(topic, [])
+        met = []
+        for one in digests:
+            bits = np.zeros(one.rows.shape[1], bool)
+            if one.number < self._start.since.number:
+                left = [offset for partition, offset in before if partition == one.partition]
+                bits = ~np.isin(one.rows[2], np.array(left, np.uint64))
+            for folded in self._all():
+                hits = folded.hits.get((topic, one.partition, one.number))
+                if hits is not None:
+                    bits |= np.unpackbits(hits, count=bits.size).astype(bool)
+            met.append(bits)
+        # Of several equal records only one was met, and speaks for all.
+        for one, bits in zip(digests, met, strict=True):
+            left = np.flatnonzero(~bits)
+            for other, its in zip(digests, met, strict=True) if left.size else ():
+                place = other.find(one.rows[:2, left])
+                bits[left[(place >= 0) & its[place]]] = True
+        return met
 
     def _verdicts(self, first: date, last: date) -> pl.DataFrame:
         judges = shards.read(self._folder, "judges", ("event_id", "day", "scorecard_version"))
@@ -290,8 +399,13 @@ def _frame(wrong: Wrong) -> pl.DataFrame:
     )
 
 
-def _bits(bits: np.ndarray | None, count: int) -> pl.Series:
-    return pl.Series(np.zeros(count, bool) if bits is None else np.unpackbits(bits, count=count).astype(bool))
+def _places(digests: Sequence[Archived], met: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """Return partition and offset of all rows that are not met."""
+    return [
+        (one.partition, int(offset))
+        for one, bits in zip(digests, met, strict=True)
+        for offset in np.sort(one.rows[2][~bits])
+    ]
 
 
 def _facts(lake: Lake, folder: Path) -> Facts:

@@ -60,6 +60,7 @@ def reconcile() -> dict[str, Any]:
         dry_run=bool(params["dry_run"]),
         repeat=params.get("repeat_run"),
         sources=chosen(params.get("sources")),
+        full_fold=bool(params.get("full_fold")),
     )
     return {
         "from_day": outcome.first.isoformat(),
