@@ -17,10 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from producers.book import Book
 from sandbox import faults, faults_in_time
 from stack.demo.airflow import Airflow
+from stack.demo.place import Place
 from stack.demo.planting import LATE_SECONDS, Planting, shortfalls
 from stack.demo.result import Comparison, Result, compare
 from stack.demo.tally import Tally, follow
-from stack.stack import Stack
 
 LAND_EVENTS, LAND_SOURCES, RECONCILE = "land_events", "land_sources", "reconcile_orders"
 LAST_TASK = "publish_report"
@@ -43,7 +43,7 @@ class Demo:
         screen: where people look.
     """
 
-    stack: Stack
+    stack: Place
     book: Book
     orders_from: list[str]
     seed: int
