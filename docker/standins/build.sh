@@ -47,7 +47,7 @@ image() {
     shift 2
   done
   echo "$tag"
-  docker build --quiet --network none --label countersign.standin=yes --tag "$tag" "$context" >/dev/null
+  DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0} docker build --quiet --network none --label countersign.standin=yes --tag "$tag" "$context" >/dev/null
   rm -rf "$context"
 }
 
@@ -55,7 +55,6 @@ image() {
 tag() { grep -hoE "(image: |FROM )$1:[^ ]+" docker-compose.yml docker/*/Dockerfile | head -n 1 | awk '{print $2}'; }
 
 images() {
-  chmod +x docker/standins/kafka/* docker/standins/postgres/*.sh docker/standins/airflow/entrypoint
   local prefix
   # The interpreter without what was installed into it; pip comes with it.
   prefix=$("$PYTHON" -c 'import sys; print(sys.base_prefix)')
@@ -66,11 +65,11 @@ images() {
   image "$(tag apache/kafka)" kafka build/kafka jars
   image "$(tag postgres)" postgres
   image "$(tag python)" python "$work/python" python "$work/wheels" wheels
-  image "$(tag apache/airflow)" airflow "$work/airflow.txt" pins.txt
   image "$(tag chrislusf/seaweedfs)" seaweedfs .venv/streams/bin/weed weed
   image "$(tag prom/prometheus)" prometheus
   image "$(tag prom/statsd-exporter)" statsd "$work/statsd_exporter" statsd_exporter
   image "$(tag grafana/grafana)" grafana
+  image "$(tag apache/airflow)" airflow "$work/airflow.txt" pins.txt
 }
 
 for step in "${@:-gather base images}"; do for each in $step; do "$each"; done; done
