@@ -117,6 +117,15 @@ def test_a_worker_is_given_settings_that_there_are() -> None:
     assert SERVICES["worker"]["environment"].keys() <= known
 
 
+def test_airflow_writes_its_files_where_it_can() -> None:
+    for name, service in SERVICES.items():
+        if not name.startswith("airflow-"):
+            continue
+        places = [mount.split(":")[0] for mount in service["tmpfs"]]
+        for variable in ("AIRFLOW_CONFIG", "MPLCONFIGDIR", "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"):
+            assert any(service["environment"][variable].startswith(f"{place}/") for place in places), (name, variable)
+
+
 def test_commands_get_every_setting_of_the_local_stack(tmp_path: Path) -> None:
     from stack import Ports
     from stack.keys import Keys
