@@ -47,6 +47,18 @@ status: setup ## What is up, where, since when, and the log of what died
 env: ## Addresses and secrets of the stack for your shell: eval "$(make env)"
 	@$(STACK) env
 
+##@ With Docker
+
+.PHONY: env-file
+env-file: ## Make .env for `docker compose up --build --wait`: random secrets; what it has already stays
+	@docker/env-file.sh
+
+.PHONY: compose-test
+compose-test: ## The compose stack for real: orders, DAGs, killed containers, dashboard [STEPS=up,demo,… ORDERS=n STANDINS=1]
+	@$(if $(filter 1,$(STANDINS)),stack/setup.sh && docker/standins/build.sh)
+	@docker/env-file.sh build/compose-build.env >/dev/null && docker compose --env-file build/compose-build.env --profile '*' build
+	@python3 -m tests.compose $(if $(STEPS),--steps $(STEPS)) $(if $(ORDERS),--orders $(ORDERS)) $(if $(SEED),--seed $(SEED))
+
 ##@ Bring it to AWS
 
 .PHONY: mwaa

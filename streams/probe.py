@@ -49,6 +49,7 @@ def _ask(settings: Settings, progress: Progress, every_s: float, over: threading
     while not over.wait(every_s):
         asked = {TopicPartition(*place): latest for place in progress.places}
         if not asked:
+            _ask_for_anything(client, progress, every_s)
             continue
         ends, trouble = {}, {}
         try:
@@ -64,3 +65,13 @@ def _ask(settings: Settings, progress: Progress, every_s: float, over: threading
             except KafkaException as error:
                 trouble[place.topic, place.partition] = error.args[0].str()
         progress.probed(ends, trouble)
+
+
+def _ask_for_anything(client: AdminClient, progress: Progress, every_s: float) -> None:
+    """Without partitions there is no end to ask for; a worker loses its partitions when the broker is out of reach."""
+    try:
+        client.list_topics(timeout=max(1.0, every_s))
+    except KafkaException as error:
+        progress.reached(error.args[0].str())
+    else:
+        progress.reached()

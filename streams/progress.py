@@ -79,6 +79,8 @@ class _Facts:
     ends: dict[Place, int] = field(default_factory=dict)
     answered: dict[Place, float] = field(default_factory=dict)
     trouble: dict[Place, str] = field(default_factory=dict)
+    reached: float | None = None
+    unreached: str = ""
     restoring: tuple[int, int] | None = None
     restore_began: float = 0.0
 
@@ -101,6 +103,7 @@ class Progress:
             facts.in_hand &= facts.assigned
             facts.standing = {place: since for place, since in facts.standing.items() if place in facts.assigned}
             facts.answered = {place: at for place, at in facts.answered.items() if place in facts.assigned}
+            facts.reached, facts.unreached = None, ""
 
     def ready(self) -> None:
         """The partitions and their histories are there."""
@@ -174,6 +177,18 @@ class Progress:
             for place in trouble:
                 facts.answered.setdefault(place, now)
 
+    def reached(self, trouble: str = "") -> None:
+        """A client apart from the worker's own, which has no partitions, asked whether the broker is there.
+
+        Args:
+            trouble: why the broker gave no answer; empty if it did.
+        """
+        with self._lock:
+            facts, now = self._facts, self._clock()
+            facts.unreached = trouble
+            if not trouble or facts.reached is None:
+                facts.reached = now
+
     def _note(self, place: Place, offset: int) -> None:
         known = self._facts.standing.get(place)
         if known is None or known[0] != offset:
@@ -217,7 +232,7 @@ class Progress:
         ]
         if silent > limit_s:
             reasons.append(_silence(silent, assigned, restoring))
-        reasons += self._unanswered(limit_s)
+        reasons += self._unanswered(limit_s) + self._unreached(limit_s)
         return Health(tuple(reasons), standing[0] if standing else None, restoring, assigned, ready)
 
     def _unanswered(self, limit_s: float) -> list[str]:
@@ -233,6 +248,14 @@ class Progress:
             f"{f' and {len(places) - _NAMED} more' if len(places) > _NAMED else ''}: {words}"
             for words, places in found.items()
         ]
+
+    def _unreached(self, limit_s: float) -> list[str]:
+        """Say that a worker without partitions has none because the broker is out of reach."""
+        with self._lock:
+            facts, now = self._facts, self._clock()
+            if facts.assigned or not facts.unreached or facts.reached is None or now - facts.reached <= limit_s:
+                return []
+            return [f"no partitions, and no answer from the broker for {now - facts.reached:.0f} s ({facts.unreached})"]
 
 
 def _silence(seconds: float, assigned: int | None, restoring: Restoring | None) -> str:

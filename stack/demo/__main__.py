@@ -123,12 +123,12 @@ def show(demo: Demo, screen: Console) -> None:
             same = "the same" if row.equal else f"{len(row.missed)} missed, {len(row.invented)} invented"
             table.add_row(row.kind, str(row.planted), str(row.found), same)
         screen.print(table)
-    env = demo.stack.env
+    env, secrets = demo.stack.env, demo.stack.run_dir / "secrets.json"
     if "report" in demo.pages:
         screen.print(f"report   {demo.pages['report']}", soft_wrap=True)
     screen.print(
         f"Airflow  {demo.pages.get('reconcile_orders', env['COUNTERSIGN_AIRFLOW'])}  "
-        f"(user {env['COUNTERSIGN_AIRFLOW_USER']}, password in {_shown(demo.stack.run_dir / 'secrets.json')})",
+        f"(user {env['COUNTERSIGN_AIRFLOW_USER']}, password in {_shown(secrets) if secrets.exists() else '.env'})",
         soft_wrap=True,
     )
 

@@ -17,10 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from producers.book import Book
 from sandbox import faults, faults_in_time
 from stack.demo.airflow import Airflow
+from stack.demo.place import Place
 from stack.demo.planting import LATE_SECONDS, Planting, shortfalls
 from stack.demo.result import Comparison, Result, compare
-from stack.demo.tally import Tally, follow
-from stack.stack import Stack
+from stack.demo.tally import QUIET_S, Tally, follow
 
 LAND_EVENTS, LAND_SOURCES, RECONCILE = "land_events", "land_sources", "reconcile_orders"
 LAST_TASK = "publish_report"
@@ -41,14 +41,16 @@ class Demo:
         seed: of the faults.
         plant: whether faults are planted.
         screen: where people look.
+        quiet_s: for how long nothing may come from the streams before the demo stops waiting for them.
     """
 
-    stack: Stack
+    stack: Place
     book: Book
     orders_from: list[str]
     seed: int
     plant: bool
     screen: Console
+    quiet_s: float = QUIET_S
     result: Result = field(default_factory=Result)
     comparisons: list[Comparison] = field(default_factory=list)
     pages: dict[str, str] = field(default_factory=dict)
@@ -129,6 +131,7 @@ class Demo:
                 self._sent,
                 self.stack.check,
                 lambda judged: progress.update(task, completed=judged),
+                self.quiet_s,
             )
 
     def _plant(self, tally: Tally) -> Tally:

@@ -56,6 +56,7 @@ def follow(
     orders: Iterable[str],
     watch: Callable[[], None],
     progress: Callable[[int], None],
+    quiet_s: float = QUIET_S,
 ) -> Tally:
     """Read both topics from their start until every order has a verdict and a delivery event, or nothing more comes.
 
@@ -64,6 +65,7 @@ def follow(
         orders: ids of the orders that were sent.
         watch: called while waiting; raises if waiting has become pointless.
         progress: told how many of the orders have a verdict.
+        quiet_s: after so many seconds without a record nothing more is waited for.
 
     Raises:
         KafkaException: the broker refuses.
@@ -82,7 +84,7 @@ def follow(
         consumer.assign([place for topic in (FRAUD_VERDICTS, DELIVERY_EVENTS) for place in _places(topic)])
         last = time.monotonic()
         done = False
-        while not done and time.monotonic() - last < QUIET_S:
+        while not done and time.monotonic() - last < quiet_s:
             watch()
             messages = consumer.consume(10_000, 0.5)
             for message in messages:

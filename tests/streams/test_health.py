@@ -140,6 +140,39 @@ def test_a_broker_that_does_not_answer_the_probe_is_named_with_its_words(progres
     assert progress.health(LIMIT_S).reasons == ()
 
 
+def test_a_worker_that_lost_its_partitions_with_the_broker_is_not_well(progress: Progress, clock: Clock) -> None:
+    progress.assigned(())
+    progress.ready()
+    for _ in range(32):
+        progress.reached("Broker transport failure")
+        clock.now += 1
+        progress.lag({})  # its loop goes on
+    (reason,) = progress.health(LIMIT_S).reasons
+    assert reason == "no partitions, and no answer from the broker for 32 s (Broker transport failure)"
+    progress.reached()
+    assert progress.health(LIMIT_S).reasons == ()
+
+
+def test_a_worker_to_spare_is_well_while_the_broker_answers(progress: Progress, clock: Clock) -> None:
+    progress.assigned(())
+    progress.ready()
+    for _ in range(600):
+        clock.now += 1
+        progress.lag({})
+        progress.reached()
+    assert progress.health(LIMIT_S).reasons == ()
+
+
+def test_partitions_that_come_back_end_the_complaint(progress: Progress, clock: Clock) -> None:
+    progress.assigned(())
+    progress.reached("Broker transport failure")
+    clock.now += 31
+    progress.reached("Broker transport failure")
+    progress.assigned({IP})
+    progress.ready()
+    assert progress.health(LIMIT_S).reasons == ()
+
+
 def test_records_that_the_worker_s_own_consumer_never_hears_of_count(progress: Progress, clock: Clock) -> None:
     for _ in range(32):
         progress.probed({IP: 12, DEVICE: 9}, {})
