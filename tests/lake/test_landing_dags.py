@@ -138,11 +138,10 @@ def test_land_sources_reads_connections_variable_and_form(airflow: Airflow, stac
     httpx.post(url, headers=admin, json=body).raise_for_status()
     (landed, again), log = airflow.run("land_sources", {"everything": False}, {"everything": True})
     assert landed["state"] == again["state"] == "success"
-    assert {task: found["returned"]["rows"] for task, found in landed["tasks"].items()} == {
-        "crm_contacts": 30,
-        "payments_charges": 30,
-        "shop_orders": 30,
-    }
+    rows = {task: found["returned"]["rows"] for task, found in landed["tasks"].items()}
+    filled = {"crm_contacts", "payments_charges", "shop_orders"}
+    assert {task: number for task, number in rows.items() if task in filled} == dict.fromkeys(filled, 30)
+    assert {number for task, number in rows.items() if task not in filled} == {0}
     assert {found["returned"]["rows"] for found in again["tasks"].values()} == {0}
     assert "shop.orders: fetching everything" in log
     assert {found["returned"]["table"] for found in landed["tasks"].values()} == set(load_all(ROOT / "dags" / "flows"))
@@ -156,11 +155,10 @@ def test_what_trying_again_cannot_mend_fails_at_the_first_try(airflow: Airflow, 
     (run,), log = airflow.run(
         "land_sources", without=("AIRFLOW_CONN_PAYMENTS",), AIRFLOW_CONN_SHOP=shop, AIRFLOW_CONN_CRM=crm
     )
-    assert {task: (found["state"], found["try"]) for task, found in run["tasks"].items()} == {
-        "crm_contacts": ("failed", 1),
-        "payments_charges": ("failed", 1),
-        "shop_orders": ("failed", 1),
-    }
+    ended = {task: (found["state"], found["try"]) for task, found in run["tasks"].items()}
+    hopeless = {"crm_contacts", "payments_charges", "shop_orders"}
+    assert {task for task, end in ended.items() if end == ("failed", 1)} == hopeless
+    assert {end for task, end in ended.items() if task not in hopeless} == {("success", 1)}, "one takes others along"
     assert "the secret is not accepted. Put a valid one into the password of the connection shop" in log
     assert "invalid_client: invalid client credentials, the secret is not accepted" in log
     assert "there is no Airflow connection payments" in log

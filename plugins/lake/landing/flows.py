@@ -83,6 +83,8 @@ def _complaints(flow: Flow) -> Iterator[Complaint]:
     else:
         if flow.page_size > most:
             yield "page_size", f"{flow.connector} gives no larger page: Expected `int` <= {most}"
+    if flow.restated is not None and flow.cursor.overlap_seconds:
+        yield "cursor.overlap_seconds", "days that are restated are read again whole: leave the overlap away"
     yield from _about_names(flow)
     yield from _about_columns(flow)
     yield from _about_masks(flow)
