@@ -1,5 +1,6 @@
 """Serves the sandbox, still empty: a shop (Shopify's GraphQL Admin API), a payment provider (Stripe's API), a CRM
-(Salesforce's REST API), and a webhook that takes notices about orders.
+(Salesforce's REST API), carriers (AfterShip's API), an ERP system (SAP's OData), web analytics (Google Analytics' Data
+API), and a webhook that takes notices about orders.
 
 `python -m sandbox.feed` fills them. Nothing is kept when the server stops.
 """
@@ -25,6 +26,9 @@ routes:
   GET  /sandbox/notices                   which were taken; Authorization: Bearer SANDBOX_ADMIN_TOKEN
   POST /services/oauth2/token             the CRM; client countersign, secret SANDBOX_CRM_SECRET
   GET  /services/data/v66.0/query         SOQL over Account and Contact; .../sobjects/ describes, reads and writes them
+  GET  /tracking/2026-07/trackings        parcels on their way; as-api-key: SANDBOX_CARRIER_KEY
+  GET  /sap/opu/odata/sap/API_SALES_ORDER_SRV/A_SalesOrder   the ERP system; user COUNTERSIGN, SANDBOX_ERP_PASSWORD
+  POST /v1beta/properties/123456789:runReport                visits; Authorization: Bearer SANDBOX_ANALYTICS_TOKEN
   POST, DELETE /sandbox/records           feed and empty; Authorization: Bearer SANDBOX_ADMIN_TOKEN
   GET, PUT, DELETE /sandbox/faults        let a share of the requests fail: {"share": 0.2, "seed": 1}; the same token
   GET  /health                            how many records there are

@@ -2,13 +2,17 @@
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Request
 
 from sandbox import disputes
+from sandbox.analytics.api import Analytics
+from sandbox.carrier.api import Carrier
 from sandbox.crm.api import Crm
+from sandbox.erp.api import Erp
 from sandbox.injection import Faults, Rules
 from sandbox.notices import Notices
 from sandbox.payments import Payments
@@ -25,12 +29,29 @@ KEYS = {
     "disputes": "dispute_id",
     "accounts": "customer_id",
     "contacts": "customer_id",
+    "shipments": "shipment_id",
+    "sales_orders": "number",
+    "visits": "key",
 }
 """What is loaded, and by which field a record replaces its earlier version."""
 
 
-def routes(shop: Shop, payments: Payments, crm: Crm, notices: Notices, token: str) -> APIRouter:
+@dataclass(frozen=True, slots=True)
+class Systems:
+    """Everything that is fed."""
+
+    shop: Shop
+    payments: Payments
+    crm: Crm
+    notices: Notices
+    carrier: Carrier
+    erp: Erp
+    analytics: Analytics
+
+
+def routes(systems: Systems, token: str) -> APIRouter:
     """Health for everyone; loading and clearing for whoever has the token."""
+    shop, payments, crm, notices = systems.shop, systems.payments, systems.crm, systems.notices
     router = APIRouter()
     guarded = [Depends(_only_with(token))]
 
@@ -41,6 +62,9 @@ def routes(shop: Shop, payments: Payments, crm: Crm, notices: Notices, token: st
         "disputes": payments.disputes,
         "accounts": crm.accounts,
         "contacts": crm.contacts,
+        "shipments": systems.carrier.shipments,
+        "sales_orders": systems.erp.orders,
+        "visits": systems.analytics.visits,
     }
 
     def counts() -> Counts:

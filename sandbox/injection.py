@@ -129,4 +129,15 @@ def said(status: int, path: str) -> Any:
     if path.startswith(CRM):
         code = "REQUEST_LIMIT_EXCEEDED" if status == 429 else "SERVER_UNAVAILABLE"
         return [{"message": "Too many requests." if status == 429 else "Server unavailable.", "errorCode": code}]
+    if path.startswith("/tracking/"):  # AfterShip
+        kind = "TooManyRequests" if status == 429 else "InternalError"
+        message = "You have reached the API rate limit." if status == 429 else "Something went wrong."
+        return {"meta": {"code": status, "message": message, "type": kind}, "data": {}}
+    if path.startswith("/sap/"):  # SAP Gateway
+        message = "Too many requests" if status == 429 else "Service unavailable"
+        return {"error": {"code": f"/IWFND/{status}", "message": {"lang": "en", "value": message}}}
+    if path.startswith("/v1beta/"):  # Google
+        word = "RESOURCE_EXHAUSTED" if status == 429 else "UNAVAILABLE"
+        message = "Exhausted property tokens per hour." if status == 429 else "The service is currently unavailable."
+        return {"error": {"code": status, "message": message, "status": word}}
     return {"errors": "Exceeded the request limit." if status == 429 else "Service Unavailable"}

@@ -1,6 +1,8 @@
 """What the sandbox keeps, independent of any dialect: orders and refunds of the shop, charges, refunds and disputes of
-the payment provider, accounts and contacts of the CRM.
+the payment provider, accounts and contacts of the CRM, parcels of the carriers, sales orders of the ERP system, visits.
 """
+
+from typing import Literal
 
 import msgspec
 
@@ -168,6 +170,101 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     locked: bool = False
 
 
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Something that happened to a parcel.
+
+    Attributes:
+        at: seconds since 1970, UTC.
+        tag: AfterShip's word for it: InfoReceived, InTransit, OutForDelivery, AttemptFail, Delivered, Exception.
+        place: a city, None if the carrier does not say.
+        message: the carrier's own words; None for the usual ones.
+    """
+
+    at: int
+    tag: Literal["InfoReceived", "InTransit", "OutForDelivery", "AttemptFail", "Delivered", "Exception"]
+    place: str | None = None
+    message: str | None = None
+
+
+class Shipment(msgspec.Struct, frozen=True, kw_only=True):
+    """A parcel as the carriers know it.
+
+    Attributes:
+        shipment_id: ours.
+        order_id: of the order that is in it.
+        tracking_number: the carrier's.
+        carrier: AfterShip's short name of the carrier.
+        created: when it was announced, seconds since 1970, UTC.
+        updated: seconds since 1970, UTC.
+        receiver, email: invented.
+        checkpoints: the oldest first.
+    """
+
+    shipment_id: str
+    order_id: str
+    tracking_number: str
+    carrier: str
+    created: int
+    updated: int
+    receiver: str
+    email: str
+    checkpoints: tuple[Checkpoint, ...] = ()
+
+
+class SalesOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An order as the ERP system books it.
+
+    Attributes:
+        number: ten digits, as the ERP system counts.
+        order_id: ours; its purchase order by customer.
+        customer_id: ours; its sold-to party.
+        created: seconds since 1970, UTC.
+        updated: seconds since 1970, UTC.
+        amount: minor units.
+        currency: ISO 4217.
+        delivery_block: its reason, empty if there is none.
+        status: A not yet, B partly, C completely processed.
+    """
+
+    number: str
+    order_id: str
+    customer_id: str
+    created: int
+    updated: int
+    amount: int
+    currency: str
+    delivery_block: str = ""
+    status: Literal["A", "B", "C"] = "A"
+
+
+class Visits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Visits of one day that came by one channel, from one source, to one landing page, with one kind of device.
+
+    Attributes:
+        date: as the reports write it, YYYYMMDD.
+        channel: default channel group.
+        source: where the visitors came from.
+        landing_page: path of the first page.
+        device: desktop, mobile or tablet.
+        sessions, engaged_sessions, users, conversions: how many.
+    """
+
+    date: str
+    channel: str
+    source: str
+    landing_page: str
+    device: str
+    sessions: int
+    engaged_sessions: int
+    users: int
+    conversions: int
+
+    @property
+    def key(self) -> str:
+        """What of one day's visits is counted apart."""
+        return "\x1f".join((self.date, self.channel, self.source, self.landing_page, self.device))
+
+
 class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Records to add or replace, by their ids."""
 
@@ -178,3 +275,6 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     disputes: list[Dispute] = []
     accounts: list[Account] = []
     contacts: list[Contact] = []
+    shipments: list[Shipment] = []
+    sales_orders: list[SalesOrder] = []
+    visits: list[Visits] = []

@@ -61,7 +61,7 @@ def rows(catalog: Catalog, table: str) -> dict[str, dict[str, Any]]:
 def test_the_page_has_its_files_and_the_schema_takes_them() -> None:
     assert BLOCKS.keys() == {
         "dags/flows/crm_accounts.yaml",
-        "dags/flows/carrier_shipments.yaml",
+        "dags/flows/courier_shipments.yaml",
         "plugins/carriers/parcels.py",
     }
     schema = Draft202012Validator(json.loads((ROOT / "docs" / "flow.schema.json").read_text()))
@@ -166,12 +166,12 @@ def test_one_class_speaks_one_more_api(written: Path, catalog: Catalog, carrier:
         carrier.put(number)
     carrier.put(250, state="LOST")
     carrier.changing = (20, 248)
-    flow = load(written / "dags/flows/carrier_shipments.yaml")
-    endpoint = Endpoint("carrier", carrier.url, "good")
+    flow = load(written / "dags/flows/courier_shipments.yaml")
+    endpoint = Endpoint("courier", carrier.url, "good")
 
     landed = land_flow(catalog, flow, endpoint, Masker(KEY), "run")
     assert (landed.rows, landed.quarantined) == (249, 1), "all but the one that moved to a page that was read already"
-    assert rows(catalog, "carrier.shipments")["P30"] == {
+    assert rows(catalog, "courier.shipments")["P30"] == {
         "shipment_id": "P30",
         "order_id": "30-1",
         "recipient_token": Masker(KEY)("c30@example.test"),
@@ -184,7 +184,7 @@ def test_one_class_speaks_one_more_api(written: Path, catalog: Catalog, carrier:
     assert (aside["row_id"], aside["reason"], aside["origin"]) == (
         "P250",
         "the carrier knows no such state",
-        "carrier:shipments",
+        "courier:shipments",
     )
     assert "example.test" not in aside["row"]
 
@@ -196,9 +196,9 @@ def test_one_class_speaks_one_more_api(written: Path, catalog: Catalog, carrier:
         stop = {"number": "P30", "state": "STOPPED", "changed": "2015-02-01T00:00:00+00:00"}
         assert parcels.write_records("shipments", "number", [stop]) == 1
     assert land_flow(catalog, flow, endpoint, Masker(KEY), "run").rows == 3, "the one stopped and the two that changed"
-    found = rows(catalog, "carrier.shipments")
+    found = rows(catalog, "courier.shipments")
     assert (len(found), found["P30"]["state"]) == (250, "stopped")
     assert found["P248"]["updated_at"] == datetime(2015, 3, 1, tzinfo=UTC)
 
-    with named(flow.connector)(Endpoint("carrier", carrier.url, "bad"), "/v2") as bad, pytest.raises(BadCredentials):
+    with named(flow.connector)(Endpoint("courier", carrier.url, "bad"), "/v2") as bad, pytest.raises(BadCredentials):
         bad.check_credentials()

@@ -21,13 +21,14 @@ from simple_salesforce.exceptions import (
 )
 
 from lake.landing import describe
-from lake.landing.columns import table_of
+from lake.landing.columns import at, table_of
 from lake.landing.connector import CannotWrite, Connector, NoConnector, Reading, named
 from lake.landing.flow import CONNECTORS, Column
 from lake.landing.flows import folder, load_all
 from lake.landing.http import Api, BadCredentials, Endpoint, SourceRefused, SourceUnavailable
 from lake.landing.salesforce import ClientCredentials, Salesforce, soql
 from lake.landing.shopify import selection, snake
+from tests.lake.other_sources import sales_order, shipment, visits
 from tests.lake.test_landing_sources import Sandbox, charge, contact, order
 
 FLOWS = load_all(folder())
@@ -47,7 +48,8 @@ def connect(name: str, endpoint: Endpoint) -> Connector:
 @pytest.fixture(params=CONNECTORS)
 def connector(request: pytest.FixtureRequest, sandbox: Sandbox) -> Iterator[Connector]:
     """One of each, over a sandbox that holds something."""
-    sandbox.put([order(1)], [charge(1)], [contact(1)])
+    others = {"shipments": [shipment(1)], "sales_orders": [sales_order(1)], "visits": [visits(1)]}
+    sandbox.put([order(1)], [charge(1)], [contact(1)], **others)
     with connect(request.param, sandbox.endpoint(BY_CONNECTOR[request.param].connection)) as made:
         yield made
 
@@ -132,7 +134,7 @@ def test_pages_hold_what_was_asked_for(connector: Connector) -> None:
     cursor = flow.columns[flow.cursor.field].from_
     reading = Reading(entity=flow.entity, paths=flow.paths, page_size=10, cursor=cursor, since=None)
     ((row,),) = connector.read_pages(reading)
-    assert row[type(connector).id_path]
+    assert at(row, type(connector).id_path)
     assert row.keys() >= {path.partition(".")[0] for path in flow.paths}
     later = Reading(
         entity=flow.entity, paths=flow.paths, page_size=10, cursor=cursor, since=datetime(2020, 1, 1, tzinfo=UTC)

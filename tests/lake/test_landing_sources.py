@@ -26,6 +26,7 @@ KEY = "a masking key for tests"
 DAY = 86_400
 START = 1_420_070_400  # 2015-01-01T00:00:00Z
 FLOWS = ROOT / "dags" / "flows"
+"""The tables of these tests; those of the other sources have files of their own."""
 
 
 class Sandbox:
@@ -53,8 +54,16 @@ class Sandbox:
         httpx.post(f"{self.url}/sandbox/records", headers=self._admin, json=body, timeout=60).raise_for_status()
 
     def endpoint(self, connection: str) -> Endpoint:
-        names = {"shop": "SANDBOX_SHOP_TOKEN", "payments": "SANDBOX_PAYMENTS_KEY", "crm": "SANDBOX_CRM_SECRET"}
-        return Endpoint(connection, self.url, self._secrets[names[connection]], "countersign")
+        names = {
+            "shop": "SANDBOX_SHOP_TOKEN",
+            "payments": "SANDBOX_PAYMENTS_KEY",
+            "crm": "SANDBOX_CRM_SECRET",
+            "carrier": "SANDBOX_CARRIER_KEY",
+            "erp": "SANDBOX_ERP_PASSWORD",
+            "analytics": "SANDBOX_ANALYTICS_TOKEN",
+        }
+        login = "COUNTERSIGN" if connection == "erp" else "countersign"
+        return Endpoint(connection, self.url, self._secrets[names[connection]], login)
 
     def inject(self, **rules: Any) -> None:
         """Let a share of the requests fail."""

@@ -94,5 +94,8 @@ def test_without_secrets_the_sandbox_does_not_start() -> None:
         check=False,
     )
     assert ended.returncode == 2
-    names = "SANDBOX_SHOP_TOKEN, SANDBOX_PAYMENTS_KEY, SANDBOX_ADMIN_TOKEN, SANDBOX_CRM_SECRET, SANDBOX_NOTICES_SECRET"
+    names = (
+        "SANDBOX_SHOP_TOKEN, SANDBOX_PAYMENTS_KEY, SANDBOX_ADMIN_TOKEN, SANDBOX_CRM_SECRET, SANDBOX_NOTICES_SECRET, "
+        "SANDBOX_CARRIER_KEY, SANDBOX_ERP_PASSWORD, SANDBOX_ANALYTICS_TOKEN"
+    )
     assert f"{names} not set" in ended.stderr

@@ -10,8 +10,11 @@ import msgspec
 from sandbox.app import Settings, create_app
 from sandbox.records import Load
 
-SECRETS = ("shop-token", "sk_test_12345678", "admin", "crm-secret", "whsec_1234")
-"""Of shop, payments, feed, CRM and notices."""
+SECRETS = (
+    *("shop-token", "sk_test_12345678", "admin", "crm-secret", "whsec_1234"),
+    *("asat_12345678", "erp-password", "ya29.12345678"),
+)
+"""Of shop, payments, feed, CRM, notices, carrier, ERP system and analytics."""
 
 
 class Client:

@@ -332,9 +332,12 @@ def test_money_is_written_as_shopify_does(amount: int, text: str) -> None:
 
 
 def test_secrets_have_no_defaults() -> None:
-    names = ("SHOP_TOKEN", "PAYMENTS_KEY", "ADMIN_TOKEN", "CRM_SECRET", "NOTICES_SECRET")
-    complete = {f"SANDBOX_{name}": letter for name, letter in zip(names, "abcde", strict=True)}
-    assert settings_from(complete, bucket_points=5) == Settings("a", "b", "c", "d", "e", 5)
+    names = (
+        *("SHOP_TOKEN", "PAYMENTS_KEY", "ADMIN_TOKEN", "CRM_SECRET", "NOTICES_SECRET"),
+        *("CARRIER_KEY", "ERP_PASSWORD", "ANALYTICS_TOKEN"),
+    )
+    complete = {f"SANDBOX_{name}": letter for name, letter in zip(names, "abcdefgh", strict=True)}
+    assert settings_from(complete, bucket_points=5) == Settings(*"abcdefgh", 5)
     for name in complete:
         with pytest.raises(NotSet, match=f"{name} not set"):
             settings_from({**complete, name: ""})

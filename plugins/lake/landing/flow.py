@@ -11,6 +11,9 @@ from msgspec import Meta
 from lake.errors import Hopeless
 
 CONNECTORS = {
+    "aftership": "lake.landing.aftership:AfterShip",
+    "google-analytics": "lake.landing.analytics:GoogleAnalytics",
+    "odata": "lake.landing.odata:OData",
     "salesforce": "lake.landing.salesforce:Salesforce",
     "shopify": "lake.landing.shopify:Shopify",
     "stripe": "lake.landing.stripe:Stripe",
@@ -80,6 +83,18 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     overlap_seconds: Annotated[int, Meta(ge=0, le=180 * 86400)] = 0
 
 
+class Restated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The source counts the latest days anew each time: what is read replaces everything of the days that it is about.
+
+    A row that the source no longer shows is gone then, which no merge by id would notice.
+
+    Attributes:
+        days: how many days up to the newest one landed are read again; the source may restate so many.
+    """
+
+    days: Annotated[int, Meta(ge=1, le=400)]
+
+
 class Condition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A row lands only if this column has one of the values of ``keep``, and none of those of ``drop``.
 
@@ -118,6 +133,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         search: reads only rows for which this holds, in the source's own words; null reads them all.
         page_size: rows per request.
         requests_per_second: no more than this many; null leaves it to the source to say when it is too much.
+        restated: the source restates its latest days, and a landing replaces them whole; null merges by ``row_id``.
         row_id: the column by which a row that comes again replaces its earlier version.
         cursor: how the next landing continues.
         columns: of the table, in their order. One of them is ``day``, of type day, from a moment that never changes:
@@ -151,6 +167,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     columns: Annotated[dict[Name, Column], Meta(min_length=1)]
     mask: dict[Path, Masking] = {}
     filter: list[Condition] = []
+    restated: Restated | None = None
     checks: list[Check]
     threshold: Share = 0.95
     schedule: Cron | OnAsset | None = None

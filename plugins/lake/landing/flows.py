@@ -85,6 +85,8 @@ def _complaints(flow: Flow) -> Iterator[Complaint]:
             yield "page_size", f"{flow.connector} gives no larger page: Expected `int` <= {source.most_per_page}"
         if flow.search is not None and not source.searches:
             yield "search", f"{flow.connector} cannot search: leave rows out with `filter`"
+    if flow.restated is not None and flow.cursor.overlap_seconds:
+        yield "cursor.overlap_seconds", "days that are restated are read again whole: leave the overlap away"
     yield from _about_names(flow)
     yield from _about_columns(flow)
     yield from _about_masks(flow)

@@ -46,7 +46,15 @@ class BadCredentials(Hopeless):
 
 
 class SourceRefused(Hopeless):
-    """The source says that the request itself is wrong. Trying again cannot help."""
+    """The source says that the request itself is wrong. Trying again cannot help.
+
+    Attributes:
+        status: of the HTTP answer; None if the answer was no error and still unusable.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class SourceUnavailable(RuntimeError):
@@ -121,8 +129,28 @@ class Api:
         """
         return self._retrying(self._once, method, path, **request)
 
+    def text(self, path: str, **request: Any) -> str:
+        """Return what the source answers to GET where that is no JSON; tried again and refused as with ``call``.
+
+        Raises:
+            BadCredentials, SourceRefused, SourceUnavailable: as ``call``.
+        """
+        return self._retrying(self._answer, "GET", path, **request).text
+
     def _once(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        where = f"{method} {self._endpoint.base_url}{path} (Airflow connection {self._endpoint.connection})"
+        response = self._answer(method, path, **request)
+        if response.status_code == httpx.codes.NO_CONTENT:
+            return {}
+        try:
+            return msgspec.json.decode(response.content, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise SourceRefused(f"{self._where(method, path)}: the answer is no JSON object ({error})") from error
+
+    def _where(self, method: str, path: str) -> str:
+        return f"{method} {self._endpoint.base_url}{path} (Airflow connection {self._endpoint.connection})"
+
+    def _answer(self, method: str, path: str, **request: Any) -> httpx.Response:
+        where = self._where(method, path)
         self._pace()
         try:
             response = self._client.request(method, path, **request)
@@ -133,14 +161,9 @@ class Api:
             raise unavailable(where, response)
         if status in (401, 403):
             raise not_accepted(where, self._endpoint, f"HTTP {status}")
-        if status == httpx.codes.NO_CONTENT:
-            return {}
         if status >= 300:
-            raise SourceRefused(f"{where}: HTTP {status}: {self._quoted(response.text)}")
-        try:
-            return msgspec.json.decode(response.content, type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            raise SourceRefused(f"{where}: the answer is no JSON object ({error})") from error
+            raise SourceRefused(f"{where}: HTTP {status}: {self._quoted(response.text)}", status)
+        return response
 
     def _quoted(self, text: str) -> str:
         """What the source says, which may be the request or a customer's record: cut only when all that is out."""

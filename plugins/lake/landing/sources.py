@@ -4,7 +4,8 @@
 2. Fetch everything from the watermark on, minus the overlap, page by page; of each row keep what the flow maps, masked.
 3. Turn rows into columns; what has not the fields of the object is set aside, what the filter leaves out is counted.
 4. Great Expectations checks the rest; failing rows are set aside with the check that failed.
-5. Good rows replace their earlier versions; rows and new watermark are one commit.
+5. Good rows replace their earlier versions, or all rows of the days that a source restates; rows and new watermark are
+   one commit.
 """
 
 import logging
@@ -26,6 +27,7 @@ from lake.landing.http import Endpoint
 from lake.landing.merge import merge
 from lake.landing.progress import RUN_ID, WATERMARK, Landed, latest
 from lake.landing.quarantine import Rejected, set_aside
+from lake.landing.restate import restate
 from lake.masking import Masker
 from lake.redaction import redacted, redacted_values
 from lake.tables import TableSpec
@@ -50,14 +52,14 @@ def land_flow(
     spec = columns.table_of(flow)
     table = ensure(catalog, spec)
     seen = latest(table, WATERMARK).get("")
-    watermark = None if everything or seen is None else datetime.fromisoformat(seen)
-    nodes = _fetch(flow, endpoint, mask, watermark)
+    since = None if everything or seen is None else _since(flow, datetime.fromisoformat(seen))
+    nodes = _fetch(flow, endpoint, mask, since)
     rows, rejected = _rows(flow, nodes)
     interesting = list(columns.wanted(flow, rows))
     good, failed = _checked(flow, spec, interesting)
     quarantined = set_aside(catalog, spec, rejected + failed, run_id)
     reached = max((row[flow.cursor.field] for row in good), default=None)
-    landed = _merge(table, flow, good, _later(seen, reached), run_id)
+    landed = _merge(table, flow, good, _later(seen, reached), run_id, since)
     if rejected or failed:
         log.warning(
             "%s: %d of %d rows set aside, %d of them for the first time; see quarantine.%s",
@@ -70,9 +72,16 @@ def land_flow(
     return Landed(flow.table, landed, quarantined, round(monotonic() - begun, 3), len(rows) - len(interesting))
 
 
-def _fetch(flow: Flow, endpoint: Endpoint, mask: Masker, watermark: datetime | None) -> list[Node]:
+def _since(flow: Flow, watermark: datetime) -> datetime:
+    """From which moment on rows are fetched, given up to where the source was seen."""
+    if flow.restated is None:
+        return watermark - timedelta(seconds=flow.cursor.overlap_seconds)
+    midnight = watermark.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight - timedelta(days=flow.restated.days - 1)
+
+
+def _fetch(flow: Flow, endpoint: Endpoint, mask: Masker, since: datetime | None) -> list[Node]:
     """The latest version of every row that the source shows, with what the flow maps of it, masked."""
-    since = None if watermark is None else watermark - timedelta(seconds=flow.cursor.overlap_seconds)
     log.info(
         "%s: fetching %s", flow.table, "everything" if since is None else f"what changed since {since.isoformat()}"
     )
@@ -168,6 +177,11 @@ def _later(seen: str | None, reached: datetime | None) -> str | None:
     return text if seen is None else max(seen, text, key=datetime.fromisoformat)
 
 
-def _merge(table: Table, flow: Flow, good: list[dict[str, Any]], watermark: str | None, run_id: str) -> int:
+def _merge(
+    table: Table, flow: Flow, good: list[dict[str, Any]], watermark: str | None, run_id: str, since: datetime | None
+) -> int:
     properties = {RUN_ID: run_id} if watermark is None else {RUN_ID: run_id, WATERMARK: watermark}
-    return merge(table, pa.Table.from_pylist(good, schema=table.schema().as_arrow()), flow.row_id, properties)
+    rows = pa.Table.from_pylist(good, schema=table.schema().as_arrow())
+    if flow.restated is not None:
+        return restate(table, rows, flow.row_id, None if since is None else since.date(), properties)
+    return merge(table, rows, flow.row_id, properties)
