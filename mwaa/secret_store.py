@@ -37,8 +37,15 @@ class Connection:
 
 
 CONNECTIONS = (
+    Connection("analytics", "web analytics: password is the access token"),
+    Connection("carrier", "the carriers' API: password is its key"),
     Connection(
         "crm", "the CRM: login is the client id, password the client secret", ("conn_type", "host", "login", "password")
+    ),
+    Connection(
+        "erp",
+        "the ERP system: login and password of its communication user",
+        ("conn_type", "host", "login", "password"),
     ),
     Connection("notices", "the webhook that customers' notices go to: password is the key that they are signed with"),
     Connection("payments", "the payment provider: password is the secret API key"),

@@ -158,7 +158,7 @@ Backend._get_secret_value = lambda self, name, path: (asked.append(path), fetch(
 
 from lake.connections import endpoint, masker
 
-found = {name: asdict(endpoint(name)) for name in ("shop", "payments", "crm", "notices")}
+found = {name: asdict(endpoint(name)) for name in ("shop", "payments", "crm", "notices", "erp", "carrier", "analytics")}
 masker()
 try:
     Connection.get("aws_default")
@@ -192,7 +192,7 @@ def test_airflow_finds_them_by_the_settings_of_the_template(tmp_path: Path, aws:
     assert done.returncode == 0, done.stderr[-3000:]
     outcome = json.loads(done.stdout.splitlines()[-1])
     for name, found in outcome["found"].items():
-        assert found["login"] == ("client" if name == "crm" else "")
+        assert found["login"] == ("client" if name in ("crm", "erp") else "")
         assert (found["base_url"], found["secret"]) == (f"https://{name}.example", PASSWORD)
     assert outcome["other"] == "not found"
     assert outcome["asked"] == sorted(secret_store.NAMES), "something else was asked for, which the role may not"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kafka_access import settings as kafka_access
 from stack.site import ROOT, Site
 from streams.metrics import Metrics
 from streams.settings import entries
@@ -113,7 +114,7 @@ def test_named_volumes_are_the_only_ones_that_can_be_written() -> None:
 
 
 def test_a_worker_is_given_settings_that_there_are() -> None:
-    known = {entry.variable for entry in entries()}
+    known = {entry.variable for entry in (*entries(), *kafka_access.entries())}
     assert SERVICES["worker"]["environment"].keys() <= known
 
 
