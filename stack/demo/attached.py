@@ -8,6 +8,7 @@ from pathlib import Path
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 from rich.console import Console
 
+from kafka_access import client
 from order_fraud.topics import FRAUD_VERDICTS
 from producers import source
 from producers.orders_csv import BadFile
@@ -98,7 +99,7 @@ def verdicts(bootstrap: str) -> int:
     Raises:
         KafkaException: the broker does not answer, or has no such topic.
     """
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "countersign-demo"})  # a group it never joins
+    consumer = Consumer(client(bootstrap) | {"group.id": "countersign-demo"})  # a group it never joins
     try:
         places = [TopicPartition(FRAUD_VERDICTS.name, part, OFFSET_END) for part in range(FRAUD_VERDICTS.partitions)]
         return sum(consumer.get_watermark_offsets(place, timeout=ANSWER_S)[1] for place in places)
