@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes all that the other commands need; run it as often as you like, it only does what is missing or out of date.
 #
-#   stack/setup.sh          everything: system packages, .venv/tools, .venv/streams, .venv/airflow, the Kafka jars
+#   stack/setup.sh          everything: system packages, .venv/tools, .venv/streams, .venv/airflow, the Kafka jars,
+#                           PostgreSQL
 #   stack/setup.sh tools    only .venv/tools (uv), for `make lock`
 #
 # Each piece has a stamp beside it, named after a hash of what it was made from; a stamp that fits means nothing to do.
@@ -19,6 +20,7 @@ die() { printf '\033[1;31msetup\033[0m  %s\n' "$*" >&2; exit 1; }
 stamp_of() { { printf '%s\n' "${PYTHON_ID:-}"; cat "$@"; } | sha256sum | cut -c1-16; }
 is_done() { [ -e "$1/.made-from-$2" ]; }
 jars_stamp() { PYTHON_ID='' stamp_of stack/kafka/pom.xml; }
+postgres_stamp() { PYTHON_ID='' stamp_of stack/postgres/pom.xml; }
 mark_done() { rm -f "$1"/.made-from-*; touch "$1/.made-from-$2"; }
 
 # Run a long step, its output in a log that is shown only when the step fails.
@@ -74,7 +76,7 @@ install_system_packages() {
     # A distribution that has left Java 17 behind has a newer one as its default, which does as well.
     command+=" && ($install openjdk-17-jre-headless || $install default-jre-headless)"
   fi
-  if ! is_done build/kafka "$(jars_stamp)" && ! command -v mvn >/dev/null; then
+  if { ! is_done build/kafka "$(jars_stamp)" || ! is_done build/postgres "$(postgres_stamp)"; } && ! command -v mvn >/dev/null; then
     missing+=(Maven)
     command+=" && $install maven"
   fi
@@ -156,6 +158,30 @@ copy_kafka_jars() {
   mark_done build/kafka "$stamp"
 }
 
+# For the tests of the warehouse, which are skipped where there is none: the programs are made for this platform only.
+unpack_postgres() {
+  [ "$(uname -sm)" = "Linux x86_64" ] || return 0
+  local stamp
+  stamp=$(postgres_stamp)
+  is_done build/postgres "$stamp" && return
+  rm -rf build/postgres
+  fill_postgres() {
+    mvn --batch-mode --no-transfer-progress -f stack/postgres/pom.xml dependency:copy-dependencies \
+      -DincludeScope=runtime -DoutputDirectory="$PWD/build/postgres/jars"
+    # Python unpacks it: unzip and xz are not everywhere.
+    "$PYTHON_EXE" - build/postgres/jars/*.jar build/postgres <<'UNPACK'
+import io, sys, tarfile, zipfile
+jar, folder = sys.argv[1:]
+with zipfile.ZipFile(jar) as archive:
+    name = next(one for one in archive.namelist() if one.endswith(".txz"))
+    with tarfile.open(fileobj=io.BytesIO(archive.read(name)), mode="r:xz") as programs:
+        programs.extractall(folder, filter="tar")
+UNPACK
+  }
+  step "PostgreSQL (Maven)" fill_postgres
+  mark_done build/postgres "$stamp"
+}
+
 # Two set-ups at once (make test beside make demo) would fill the same folders: the second waits for the first.
 mkdir -p build .venv
 exec 9>build/setup.lock
@@ -174,4 +200,5 @@ if [ "${1:-all}" = all ]; then
   make_environment airflow requirements.txt tests/requirements-airflow.txt dags/constraints.txt
   make_airflow_database
   copy_kafka_jars
+  unpack_postgres
 fi

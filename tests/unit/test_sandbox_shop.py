@@ -331,6 +331,9 @@ def test_money_is_written_as_shopify_does(amount: int, text: str) -> None:
     assert decimal_string(amount) == text
 
 
+"""Of systems that these tests do not feed."""
+
+
 def test_secrets_have_no_defaults() -> None:
     names = (
         *("SHOP_TOKEN", "PAYMENTS_KEY", "ADMIN_TOKEN", "CRM_SECRET", "NOTICES_SECRET"),

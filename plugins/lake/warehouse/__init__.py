@@ -1,0 +1,1 @@
+"""Copies what analysts ask for from the lake into a warehouse that speaks PostgreSQL's protocol."""
