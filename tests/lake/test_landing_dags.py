@@ -59,6 +59,7 @@ class Airflow:
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",  # for busy machines
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         }
         made = ROOT / "build" / "airflow" / "airflow.db"
@@ -101,8 +102,9 @@ def test_land_events_lands_every_topic_and_then_nothing_more(airflow: Airflow, s
     assert producer.flush(30) == 0
     (first, again), _ = airflow.run("land_events", {}, {})
     assert first["state"] == again["state"] == "success"
-    telling = {task: run["tasks"].pop(task)["state"] for run in (first,) for task in ("say_day", "say_words")}
-    assert telling == {"say_day": "success", "say_words": "skipped"}, "a day is complete, and there is no new word"
+    telling = {task: first["tasks"].pop(task)["state"] for task in ("say_day", "say_words")}
+    words = first["tasks"]["fraud_labels"]["returned"]["rows"]  # the topics are shared with other tests
+    assert telling == {"say_day": "success", "say_words": "success" if words else "skipped"}, "a day is complete"
     returned = {task: found["returned"] for task, found in first["tasks"].items()}
     assert returned.keys() == {
         "mark_ends",

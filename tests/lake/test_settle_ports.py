@@ -24,7 +24,10 @@ from tests.lake.meddler import Meddler, Rule, meddling
 
 SECRETS = {
     f"SANDBOX_{name}": f"secret-of-{name.lower()}"
-    for name in ("SHOP_TOKEN", "PAYMENTS_KEY", "ADMIN_TOKEN", "CRM_SECRET", "NOTICES_SECRET")
+    for name in (
+        *("SHOP_TOKEN", "PAYMENTS_KEY", "ADMIN_TOKEN", "CRM_SECRET", "NOTICES_SECRET"),
+        *("CARRIER_KEY", "ERP_PASSWORD", "ANALYTICS_TOKEN"),
+    )
 }
 ADMIN = {"Authorization": f"Bearer {SECRETS['SANDBOX_ADMIN_TOKEN']}"}
 PAID = {"Authorization": f"Bearer {SECRETS['SANDBOX_PAYMENTS_KEY']}"}
