@@ -76,7 +76,7 @@ install_system_packages() {
     # A distribution that has left Java 17 behind has a newer one as its default, which does as well.
     command+=" && ($install openjdk-17-jre-headless || $install default-jre-headless)"
   fi
-  if { ! is_done build/kafka "$(jars_stamp)" || ! is_done build/postgres "$(postgres_stamp)"; } && ! command -v mvn >/dev/null; then
+  if { ! is_done build/kafka "$(jars_stamp)" || lacks_postgres; } && ! command -v mvn >/dev/null; then
     missing+=(Maven)
     command+=" && $install maven"
   fi
@@ -159,11 +159,10 @@ copy_kafka_jars() {
 }
 
 # For the tests of the warehouse, which are skipped where there is none: the programs are made for this platform only.
+lacks_postgres() { [ "$(uname -sm)" = "Linux x86_64" ] && ! is_done build/postgres "$(postgres_stamp)"; }
+
 unpack_postgres() {
-  [ "$(uname -sm)" = "Linux x86_64" ] || return 0
-  local stamp
-  stamp=$(postgres_stamp)
-  is_done build/postgres "$stamp" && return
+  lacks_postgres || return 0
   rm -rf build/postgres
   fill_postgres() {
     mvn --batch-mode --no-transfer-progress -f stack/postgres/pom.xml dependency:copy-dependencies \
@@ -179,7 +178,7 @@ with zipfile.ZipFile(jar) as archive:
 UNPACK
   }
   step "PostgreSQL (Maven)" fill_postgres
-  mark_done build/postgres "$stamp"
+  mark_done build/postgres "$(postgres_stamp)"
 }
 
 # Two set-ups at once (make test beside make demo) would fill the same folders: the second waits for the first.
