@@ -59,6 +59,10 @@ def answer(how):
                 )
             return
 
+# Before there are two threads: the first query of one imports all models under a lock, which deadlocks with the other's
+# imports.
+from sqlalchemy.orm import configure_mappers
+configure_mappers()
 threading.Thread(target=answer, args=(sys.argv.pop(),), daemon=True).start()
 """
 
