@@ -155,25 +155,31 @@ def _judge(catalog: Catalog, spec: TableSpec, row_id: str, threshold: float, day
     )
 
 
-def _has_landed(catalog: Catalog, spec: TableSpec) -> bool:
+def table_or_none(catalog: Catalog, spec: TableSpec) -> Table | None:
+    """Return a table, None if it was never made."""
     try:
-        return catalog.load_table(spec.identifier).current_snapshot() is not None
+        return catalog.load_table(spec.identifier)
     except NoSuchTableError:
-        return False
+        return None
+
+
+def _has_landed(catalog: Catalog, spec: TableSpec) -> bool:
+    table = table_or_none(catalog, spec)
+    return table is not None and table.current_snapshot() is not None
 
 
 def _landed(catalog: Catalog, spec: TableSpec) -> Table:
-    if not _has_landed(catalog, spec):
+    table = table_or_none(catalog, spec)
+    if table is None or table.current_snapshot() is None:
         dag = "land_events" if spec.identifier[0] == "kafka" else "land_sources"
         raise SourceBelowThreshold(f"{spec.name} was never landed: run the DAG {dag} first, then clear this task")
-    return catalog.load_table(spec.identifier)
+    return table
 
 
 def _set_aside(catalog: Catalog, spec: TableSpec, days: BooleanExpression | None) -> set[str]:
     """Ids of rows in the quarantine: of these days, and those whose day is unknown."""
-    try:
-        table = catalog.load_table(tables.quarantine(spec).identifier)
-    except NoSuchTableError:
+    table = table_or_none(catalog, tables.quarantine(spec))
+    if table is None:
         return set()
     found = table.scan(row_filter=or_unknown(days), selected_fields=("quarantine_id", "row_id")).to_arrow().to_pylist()
     return {row["row_id"] or row["quarantine_id"] for row in found}

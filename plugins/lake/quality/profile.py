@@ -10,13 +10,12 @@ from pathlib import Path
 
 import polars as pl
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.table import Table
 
 from lake import tables
 from lake.landing.flows import Check, load_all, table_of
-from lake.quality.gate import GateResult, days_between, or_unknown
+from lake.quality.gate import GateResult, days_between, or_unknown, table_or_none
 from lake.tables import TableSpec
 from order_fraud.topics import ARCHIVED
 
@@ -117,12 +116,8 @@ def _read(table: Table, rows: BooleanExpression, fields: Sequence[str]) -> pl.Da
 
 
 def _aside(catalog: Catalog, spec: TableSpec, days: BooleanExpression | None) -> pl.DataFrame:
-    identifier = tables.quarantine(spec).identifier
     fields = ("quarantine_id", "row_id", "day", "reason", "expectation", "landed_at")
-    try:
-        table = catalog.load_table(identifier)
-    except NoSuchTableError:
-        table = None
+    table = table_or_none(catalog, tables.quarantine(spec))
     if table is None:
         text, moment = pl.String, pl.Datetime("us", "UTC")
         types = (text, text, pl.Date, text, text, moment)
