@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from producers.book import Book
+from producers.shop import NO_BROKER
 from sandbox import faults, faults_in_time
 from stack.demo.airflow import Airflow
 from stack.demo.place import Place
@@ -226,8 +227,13 @@ class Demo:
         Raises:
             DemoFailed: it ended with another code than ``well``.
         """
-        command = [sys.executable, "-m", module, *arguments]
+        command, until = [sys.executable, "-m", module, *arguments], time.monotonic() + self.quiet_s
         ended = subprocess.run(command, env=self.stack.environ, check=False)
+        # Nothing was sent then, and whoever runs the broker may be starting it again.
+        while ended.returncode == NO_BROKER and time.monotonic() < until:
+            self.stack.check()
+            time.sleep(1)
+            ended = subprocess.run(command, env=self.stack.environ, check=False)
         if ended.returncode not in well:
             raise DemoFailed(f"python -m {module} ended with code {ended.returncode}; its own message stands above")
 

@@ -23,11 +23,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.compose.docker import DOCKER, ROOT, Compose, NotAsPromised, health, wait_until
+from tests.compose.docker import DOCKER, ROOT, Compose, NotAsPromised, crash, health, page, wait_until
 
 PROJECT = "countersign-test"
 PORTS = ("KAFKA", "S3", "SANDBOX", "AIRFLOW", "PROMETHEUS", "GRAFANA")
 WORKERS = 2
+METRICS = "http://127.0.0.1:9100/metrics"
 EMPTY_WHEN_ALL_IS_WELL = ("Failed tasks", "DAG files", "Dead letters", "Verdicts overdue")
 
 
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         "up": up, "demo": demo, "health": ill_without_broker, "dags": dags, "board": board, "down": down
     }  # fmt: skip
     parser.add_argument("--steps", default=",".join(steps), help="comma-separated (default: all of them)")
-    parser.add_argument("--orders", type=int, default=2000, help="invented orders (default %(default)s)")
+    parser.add_argument("--orders", type=int, default=10000, help="invented orders (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of orders and faults (default %(default)s)")
     options = parser.parse_args(arguments)
     chosen = options.steps.split(",")
@@ -75,6 +76,7 @@ def environment() -> Path:
             probe.bind(("127.0.0.1", 0))
         with path.open("a") as file:
             file.writelines(f"COUNTERSIGN_PORT_{n}={p.getsockname()[1]}\n" for n, p in zip(PORTS, probes, strict=True))
+            file.write(f"COUNTERSIGN_WORKERS={WORKERS}\n")
         for probe in probes:
             probe.close()
     return path
@@ -92,7 +94,7 @@ def setting(compose: Compose, name: str) -> str:
 def up(compose: Compose, _: argparse.Namespace) -> None:
     """Start everything; then look at what Docker made of the promises."""
     compose.run("config", "--quiet")
-    compose.run("up", "--detach", "--wait", "--wait-timeout", "420", "--scale", f"worker={WORKERS}")
+    compose.run("up", "--detach", "--wait", "--wait-timeout", "420")
     services = [container["Config"]["Labels"]["com.docker.compose.service"] for container in compose.containers()]
     check(services.count("worker") == WORKERS, f"{services.count('worker')} workers instead of {WORKERS}")
     for container in compose.containers():
@@ -114,9 +116,20 @@ def confined(container: dict[str, Any]) -> None:
 def demo(compose: Compose, options: argparse.Namespace) -> None:
     """Run the demo, and kill a worker and the broker while it streams."""
     words = ("--generate", str(options.orders), "--seed", str(options.seed), "--faults", "1")
+    workers = [container["Id"] for container in compose.containers("worker")]
+    killed = [workers[0], compose.containers("kafka")[0]["Id"]]
     running = compose.start("run", "--rm", "demo", *words)
-    wait_until("the first verdicts", 180, lambda: running.poll() is not None or decided(compose) > 0)
-    killed = [compose.crash("worker"), compose.crash("kafka")]
+    verdicts = 0.0
+
+    def begun() -> bool:
+        nonlocal verdicts
+        verdicts = decided(workers)
+        return running.poll() is not None or verdicts > 0
+
+    wait_until("the first verdicts", 180, begun)
+    crash(*killed)
+    print(f"killed a worker and the broker after {verdicts:.0f} verdicts", flush=True)
+    check(verdicts < options.orders / 2, "the stream was nearly over by then: take more --orders")
     for container in killed:
         took = wait_until(f"{container[:12]} is well again", 120, lambda c=container: health(c)[0] == "healthy")
         check(health(container)[1] >= 1, f"{container[:12]} was not started again")
@@ -160,7 +173,8 @@ def ill_without_broker(compose: Compose, _: argparse.Namespace) -> None:
 
 def dags(compose: Compose, _: argparse.Namespace) -> None:
     """Kill the scheduler; it comes back and runs what is triggered through the API."""
-    scheduler = compose.crash("airflow-scheduler")
+    scheduler = compose.containers("airflow-scheduler")[0]["Id"]
+    crash(scheduler)
     wait_until("the scheduler was started again", 60, lambda: health(scheduler)[1] >= 1)
     took = wait_until("the scheduler is well again", 240, lambda: health(scheduler)[0] == "healthy")
     print(f"scheduler well again after {took:.0f} s", flush=True)
@@ -235,9 +249,11 @@ def query(compose: Compose, expression: str) -> list[Any]:
     return list(ask(f"{prometheus(compose)}/api/v1/query?{asked}")["data"]["result"])
 
 
-def decided(compose: Compose) -> float:
-    """Return how many verdicts the workers have written, as Prometheus has it."""
-    return sum(float(each["value"][1]) for each in query(compose, "sum(countersign_orders_decided_total)"))
+def decided(workers: list[str]) -> float:
+    """Return how many verdicts the workers have written since they started, as they say themselves."""
+    pages = [page(worker, METRICS) for worker in workers]
+    lines = [line.rpartition(" ") for text in pages for line in text.splitlines()]
+    return sum(float(value) for name, _, value in lines if name.startswith("countersign_orders_decided_total"))
 
 
 if __name__ == "__main__":

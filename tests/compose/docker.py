@@ -50,18 +50,19 @@ class Compose:
         found = subprocess.run([DOCKER, "inspect", *ids], stdout=subprocess.PIPE, check=True).stdout
         return list(json.loads(found))
 
-    def crash(self, service: str) -> str:
-        """Kill every process of a service's first container, as the machine would; return the container's id.
-
-        ``docker kill`` would count as a wish that it stays down; this way the restart policy is tried as well.
-        """
-        container = self.containers(service)[0]
-        subprocess.run([DOCKER, "exec", container["Id"], "sh", "-c", "kill -9 -1"], check=False)
-        return str(container["Id"])
-
     def _command(self, *words: str) -> list[str]:
         files = ["--project-directory", str(ROOT), "--file", str(ROOT / "docker-compose.yml")]
         return [DOCKER, "compose", *files, "--project-name", self.project, "--env-file", str(self.env_file), *words]
+
+
+def crash(*containers: str) -> None:
+    """Kill every process of containers at the same time, as the machine would.
+
+    ``docker kill`` would count as a wish that they stay down; this way the restart policy is tried as well.
+    """
+    running = [subprocess.Popen([DOCKER, "exec", one, "sh", "-c", "kill -9 -1"]) for one in containers]
+    for one in running:
+        one.wait(60)
 
 
 def health(container: str) -> tuple[str, int, str]:
@@ -74,8 +75,15 @@ def health(container: str) -> tuple[str, int, str]:
     return state["Health"]["Status"], found["RestartCount"], log[-1]["Output"].strip()
 
 
+def page(container: str, url: str) -> str:
+    """Return what a container with Python answers to itself; nothing if it does not."""
+    read = f"import urllib.request; print(urllib.request.urlopen('{url}', timeout=5).read().decode())"
+    command = [DOCKER, "exec", container, "python", "-c", read]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
+
+
 def wait_until(what: str, seconds: float, holds: Callable[[], object]) -> float:
-    """Look once a second until something holds; return the seconds that it took.
+    """Look twice a second until something holds; return the seconds that it took.
 
     Raises:
         NotAsPromised: it does not come to hold in time.
@@ -84,5 +92,5 @@ def wait_until(what: str, seconds: float, holds: Callable[[], object]) -> float:
     while not holds():
         if time.monotonic() - began > seconds:
             raise NotAsPromised(f"{what}: not within {seconds:.0f} s")
-        time.sleep(1)
+        time.sleep(0.5)
     return time.monotonic() - began

@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ ONCE = {name for name, service in SERVICES.items() if service["restart"] == "no"
 LASTING = sorted(SERVICES.keys() - ONCE)
 # What writes beside its programs at each start.
 WRITABLE_ROOT = {"kafka"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DOCKERFILES = sorted(path for path in ROOT.glob("docker/*/Dockerfile"))
 
 
@@ -84,9 +86,11 @@ def test_images_have_a_version() -> None:
 def test_no_secret_has_a_default() -> None:
     secrets = {line.rstrip("=") for line in lines_of(ROOT / ".env.example") if re.fullmatch(r"[A-Z0-9_]+=", line)}
     text = COMPOSE.read_text()
-    assert interpolated(text) - secrets == {
-        name for name in interpolated(text) if name.startswith("COUNTERSIGN_PORT_")
-    }, "each name that docker-compose.yml reads is a secret of .env.example or a port"
+    examples = {
+        line[2:].partition("=")[0] for line in lines_of(ROOT / ".env.example") if line.startswith("# COUNTERSIGN_")
+    }
+    assert interpolated(text) - secrets == examples, "docker-compose.yml reads just what .env.example has"
+    assert all(name.startswith(("COUNTERSIGN_PORT_", "COUNTERSIGN_WORKERS")) for name in examples)
     for name in secrets:
         uses = re.findall(r"\$\{" + name + r"([^}]*)\}", text)
         assert uses, f"{name} is read by nothing"
@@ -143,6 +147,13 @@ def test_the_images_are_built_from_what_there_is() -> None:
             if match := re.match(r"COPY (?:--\S+ )*(.+) \S+$", line):
                 for source in match[1].split():
                     assert (ROOT / source).exists(), f"{path.name}: {source}"
+
+
+def test_the_worker_image_has_every_package_that_is_installed_there() -> None:
+    copied = {
+        match[1] for line in lines_of(ROOT / "docker/streams/Dockerfile") if (match := re.match(r"COPY (\S+) ", line))
+    }
+    assert set(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) <= copied
 
 
 def test_env_file_makes_each_secret_once_and_for_the_user_alone(env_file: Path) -> None:
