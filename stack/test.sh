@@ -6,29 +6,44 @@ cd "$(dirname "$0")/.."
 # Only folders that are there: a fresh checkout of an older commit must still be testable.
 existing() { for folder in "$@"; do [ -d "$folder" ] && echo "$folder"; done; }
 
-# run NAME PYTHON FOLDER… : pytest with one closing line; 5 ("no tests collected") is not a success unless -k asked for it.
+# run SIDE NAME PYTHON FOLDER… : pytest, with one closing line in build/test-SIDE.verdict; 5 ("no tests collected") is not a success
+# unless -k asked for it.
 run() {
-  local name=$1 python=$2 started=$SECONDS
-  shift 2
+  local side=$1 name=$2 python=$3 started=$SECONDS code verdict
+  shift 3
   printf '\n\033[1m%s\033[0m: %s\n' "$name" "$*"
   "$python" -m pytest "$@" "${ARGUMENTS[@]}"
-  local code=$?
+  code=$?
   if [ $code -eq 5 ] && [ ${#ARGUMENTS[@]} -gt 0 ]; then code=0; fi
   if [ $code -eq 0 ]; then verdict=passed; else verdict="FAILED (pytest exit code $code)"; fi
-  SUMMARY+=("$(printf '%-32s %s in %s s' "$name" "$verdict" $((SECONDS - started)))")
-  FAILED=$((FAILED + (code != 0)))
+  printf '  %-32s %s in %s s\n' "$name" "$verdict" $((SECONDS - started)) >"build/test-$side.verdict"
 }
 
-ARGUMENTS=("$@") SUMMARY=() FAILED=0
+rm -f build/test-*.verdict
+ARGUMENTS=("$@")
 mapfile -t streams < <(existing tests/unit tests/streams tests/stack tests/mwaa)
 mapfile -t airflow < <(existing tests/dags tests/lake)
 
-# Two files at a time, each process with a broker of its own: most of these tests wait, for a session to run out or for another
-# process to start. In the order of tests/conftest.py: files with long tests first.
+# Both sides at once, and two files at a time in each, every process with a broker of its own: most of these tests wait, for a session
+# to run out or for another process to start. In the order of tests/conftest.py: files with long tests first.
 side_by_side=(-n 2 --dist loadfile --no-loadscope-reorder)
-[ ${#streams[@]} -gt 0 ] && run "stream side (.venv/streams)" .venv/streams/bin/python "${side_by_side[@]}" "${streams[@]}"
-[ ${#airflow[@]} -gt 0 ] && AIRFLOW_HOME="$PWD/build/airflow-tests" run "Airflow side (.venv/airflow)" .venv/airflow/bin/python "${side_by_side[@]}" "${airflow[@]}"
+mkdir -p build
+log=build/test-airflow.log AIRFLOW=
+if [ ${#airflow[@]} -gt 0 ]; then
+  set -m # a process group of its own, which Ctrl-C reaches only through us
+  AIRFLOW_HOME="$PWD/build/airflow-tests" run airflow "Airflow side (.venv/airflow)" .venv/airflow/bin/python "${side_by_side[@]}" "${airflow[@]}" >$log 2>&1 &
+  AIRFLOW=$!
+  set +m
+  trap 'kill -INT -- -$AIRFLOW; wait $AIRFLOW' INT TERM
+  echo "the Airflow side runs beside it; so far: $log"
+fi
+[ ${#streams[@]} -gt 0 ] && run streams "stream side (.venv/streams)" .venv/streams/bin/python "${side_by_side[@]}" "${streams[@]}"
+if [ -n "$AIRFLOW" ]; then
+  wait "$AIRFLOW"
+  cat $log
+fi
 
 printf '\n\033[1mmake test\033[0m\n'
-printf '  %s\n' "${SUMMARY[@]}"
-exit $((FAILED > 0))
+cat build/test-*.verdict
+# A side that was killed has left no line.
+[ "$(cat build/test-*.verdict | grep -c ' passed in ')" -eq $(((${#streams[@]} > 0) + (${#airflow[@]} > 0))) ]

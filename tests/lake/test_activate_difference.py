@@ -101,16 +101,16 @@ def test_how_many_of_the_orders_that_change_are_not_known_yet_is_told(world: Wor
 
 def test_version_is_the_form_s_or_the_only_one_on_trial() -> None:
     known = policies.initial(PANEL).apply(policies.publication(BIG, START)).apply(policies.publication(HAND_SET, START))
-    with pytest.raises(BadVersion, match="names no version and none is on trial: name one of 1, big, 2"):
+    with pytest.raises(BadVersion, match="names no version and none is on trial: name one of 1, big, 3"):
         chosen(known, None)
     assert chosen(known, " big ") == "big"
-    with pytest.raises(BadVersion, match="'ghost' was never published; there are 1, big, 2"):
+    with pytest.raises(BadVersion, match="'ghost' was never published; there are 1, big, 3"):
         chosen(known, "ghost")
     with pytest.raises(BadVersion, match="1 judges already"):
         chosen(known, "1")
-    one = known.apply(policies.activation(Activation(active="1", shadows=("2",), owner="a", reason="r"), START))
-    assert chosen(one, "") == "2"
-    both = Activation(active="1", shadows=("2", "big"), owner="a", reason="r")
+    one = known.apply(policies.activation(Activation(active="1", shadows=("3",), owner="a", reason="r"), START))
+    assert chosen(one, "") == "3"
+    both = Activation(active="1", shadows=("3", "big"), owner="a", reason="r")
     two = known.apply(policies.activation(both, START + timedelta(days=1)))
-    with pytest.raises(BadVersion, match="2, big are on trial"):
+    with pytest.raises(BadVersion, match="3, big are on trial"):
         chosen(two, None)

@@ -129,7 +129,7 @@ def everywhere(event: Incoming) -> Incoming:
     return msgspec.structs.replace(event, data=data)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 3, 4, 5])
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 7])
 def test_it_is_what_the_stream_says_when_everything_comes_in_in_time(seed: int) -> None:
     """The same events once by their dates and once with some of them late: exactly those outcomes differ."""
     draw = random.Random(seed)

@@ -38,6 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from lake.learn.candidates import BOTH, CANDIDATES, DOWN, UP, Candidate
 from lake.learn.samples import Bools, Floats, Samples
@@ -99,6 +100,8 @@ class Model:
     frauds: int
 
 
+# On a busy machine several threads spend many times longer waiting for each other than such small sums take.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def fit(known: Samples, prior: Mapping[Cut, float] = NOTHING_BELIEVED) -> Model:
     """Return what the orders teach.
 
