@@ -34,12 +34,15 @@ if [ ${#airflow[@]} -gt 0 ]; then
   AIRFLOW_HOME="$PWD/build/airflow-tests" run airflow "Airflow side (.venv/airflow)" .venv/airflow/bin/python "${side_by_side[@]}" "${airflow[@]}" >$log 2>&1 &
   AIRFLOW=$!
   set +m
-  trap 'kill -INT -- -$AIRFLOW; wait $AIRFLOW' INT TERM
+  trap 'kill -INT -- "-$AIRFLOW"; wait "$AIRFLOW"' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
   echo "the Airflow side runs beside it; so far: $log"
 fi
 [ ${#streams[@]} -gt 0 ] && run streams "stream side (.venv/streams)" .venv/streams/bin/python "${side_by_side[@]}" "${streams[@]}"
 if [ -n "$AIRFLOW" ]; then
   wait "$AIRFLOW"
+  trap - EXIT
   cat $log
 fi
 
