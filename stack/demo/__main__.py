@@ -124,10 +124,12 @@ def show(demo: Demo, screen: Console) -> None:
             table.add_row(row.kind, str(row.planted), str(row.found), same)
         screen.print(table)
     env, secrets = demo.stack.env, demo.stack.run_dir / "secrets.json"
+    inside = env["COUNTERSIGN_AIRFLOW"]
+    seen = demo.pages.get("reconcile_orders", inside).replace(inside, env.get("COUNTERSIGN_AIRFLOW_SEEN", inside))
     if "report" in demo.pages:
         screen.print(f"report   {demo.pages['report']}", soft_wrap=True)
     screen.print(
-        f"Airflow  {demo.pages.get('reconcile_orders', env['COUNTERSIGN_AIRFLOW'])}  "
+        f"Airflow  {seen}  "
         f"(user {env['COUNTERSIGN_AIRFLOW_USER']}, password in {_shown(secrets) if secrets.exists() else '.env'})",
         soft_wrap=True,
     )

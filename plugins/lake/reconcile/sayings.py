@@ -60,7 +60,7 @@ def opened(batch: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     columns["reasons"] = _lists("reasons", codes)
     frame = pl.DataFrame({name: columns[name] for name in _VERDICT}, schema=_VERDICT)
     place = batch.select("partition", "offset", "timestamp", "time", "day", "type")
-    verdicts = pl.concat([place, frame], how="horizontal").with_columns(clear=pl.col("type") == "NoFraudDetected")
+    verdicts = place.hstack(frame.get_columns()).with_columns(clear=pl.col("type") == "NoFraudDetected")
     shadows = [[shadow.scorecard_version for shadow in one.shadows or ()] for one in said]
     judges = record.with_columns(frame["scorecard_version"], _lists("shadows", shadows))
     return verdicts, judges
