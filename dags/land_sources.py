@@ -8,15 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import yaml
 from airflow.sdk import DAG, Asset, Param, task
 
+from desk.flow_files import DAY, headings
 from desk.retries import RETRIES
 
 FLOWS = Path(__file__).parent / "flows"
-DAY = "/day"
-"""The asset of this name behind a table's has an event for each business day that is complete, as its partition."""
-
 DOC = """
 ### {title}
 
@@ -47,15 +44,6 @@ EVERYTHING = Param(
     description="Ignore the watermark and fetch all rows anew, for example after a flow was mended. "
     "Rows that are in the lake already, unchanged, cost nothing.",
 )
-
-
-def heading(path: Path) -> dict[str, Any]:
-    """What a flow file says at the top. Only the task reads it whole: a bad file must not take the other DAGs away."""
-    try:
-        found = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    except yaml.YAMLError:
-        found = None
-    return found if isinstance(found, dict) else {}
 
 
 def schedule_of(flow: Mapping[str, Any]) -> str | list[Asset] | None:
@@ -100,7 +88,7 @@ def landing(
     return made
 
 
-HEADINGS = {path.stem: heading(path) for path in sorted(FLOWS.glob("*.yaml"))}
+HEADINGS = headings(FLOWS)
 
 land_sources = landing(
     "land_sources", "Every source into the lake", "One task per file in `dags/flows`.", HEADINGS, None

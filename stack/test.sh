@@ -24,14 +24,14 @@ ARGUMENTS=("$@")
 mapfile -t streams < <(existing tests/unit tests/streams tests/stack tests/mwaa)
 mapfile -t airflow < <(existing tests/dags tests/lake)
 
-# Both sides at once, and two files at a time in each, every process with a broker of its own: most of these tests wait, for a session
-# to run out or for another process to start. In the order of tests/conftest.py: files with long tests first.
-side_by_side=(-n 2 --dist loadfile --no-loadscope-reorder)
+# Three files at a time, two of the stream side and one of Airflow's, every process with a broker of its own: many of these tests wait,
+# for a session to run out or for another process to start. In the order of tests/conftest.py: files with long tests first.
+two_files=(-n 2 --dist loadfile --no-loadscope-reorder)
 mkdir -p build
 log=build/test-airflow.log AIRFLOW=
 if [ ${#airflow[@]} -gt 0 ]; then
   set -m # a process group of its own, which Ctrl-C reaches only through us
-  AIRFLOW_HOME="$PWD/build/airflow-tests" run airflow "Airflow side (.venv/airflow)" .venv/airflow/bin/python "${side_by_side[@]}" "${airflow[@]}" >$log 2>&1 &
+  AIRFLOW_HOME="$PWD/build/airflow-tests" run airflow "Airflow side (.venv/airflow)" .venv/airflow/bin/python "${airflow[@]}" >$log 2>&1 &
   AIRFLOW=$!
   set +m
   trap 'kill -INT -- "-$AIRFLOW"; wait "$AIRFLOW"' EXIT
@@ -39,7 +39,7 @@ if [ ${#airflow[@]} -gt 0 ]; then
   trap 'exit 143' TERM
   echo "the Airflow side runs beside it; so far: $log"
 fi
-[ ${#streams[@]} -gt 0 ] && run streams "stream side (.venv/streams)" .venv/streams/bin/python "${side_by_side[@]}" "${streams[@]}"
+[ ${#streams[@]} -gt 0 ] && run streams "stream side (.venv/streams)" .venv/streams/bin/python "${two_files[@]}" "${streams[@]}"
 if [ -n "$AIRFLOW" ]; then
   wait "$AIRFLOW"
   trap - EXIT

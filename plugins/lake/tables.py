@@ -183,7 +183,8 @@ RECONCILED = (SOLD, PAID)
 """The tables of SaaS sources that a reconciliation reads; ``dags/flows`` must land them with the columns it names."""
 
 REFUNDED, DISPUTED, GIVEN_BACK, KNOWN = "payments.refunds", "payments.disputes", "shop.order_refunds", "crm.contacts"
-WITNESSES = (REFUNDED, DISPUTED, GIVEN_BACK, KNOWN)
+SHIPPED = "carrier.shipments"
+WITNESSES = (REFUNDED, DISPUTED, GIVEN_BACK, KNOWN, SHIPPED)
 """Further tables of SaaS sources that a reconciliation reads as far as they have landed. What only they can show is
 not looked for without them."""
 

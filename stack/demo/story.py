@@ -79,6 +79,7 @@ class Demo:
         if self.plant:
             tally = self._plant(tally)
         self._count(tally)
+        self._ship()
         env = self.stack.env
         with Airflow(
             env["COUNTERSIGN_AIRFLOW"],
@@ -144,6 +145,10 @@ class Demo:
         self.result.customers += len(self.planted[faults_in_time.WOULD_CHANGE])
         return self._follow()
 
+    def _ship(self) -> None:
+        """Let the carriers have the parcels of what is released by now, and back those that are cancelled."""
+        self._call("sandbox.parcels", "--url", self.stack.env["COUNTERSIGN_SANDBOX"])
+
     def _count(self, tally: Tally) -> None:
         result = self.result
         result.verdicts = {name: tally.outcomes[name] for name in ("NoFraudDetected", "PossibleFraud")}
@@ -194,6 +199,7 @@ class Demo:
     def _second_run(self, airflow: Airflow) -> None:
         """The same days again, with all that the corrections have set off: nothing new may be emitted."""
         self._follow()
+        self._ship()
         second = self._land_and_reconcile(airflow, "second")
         if second is not None:
             self.result.corrections_second_run = int(second["corrections"])

@@ -37,7 +37,7 @@ def probe(path: Path, home: Path) -> dict[str, Any]:
         env=environment(home),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert outcome.returncode == 0, outcome.stderr[-3000:]

@@ -1,6 +1,7 @@
 """Every file in dags/: parses without error, fast, light, always the same, and its form accepts its own defaults."""
 
 import json
+import runpy
 import subprocess
 import tomllib
 from pathlib import Path
@@ -210,3 +211,18 @@ def test_backtest_form_names_a_candidate_in_either_of_two_ways(probed: Probed) -
         "mature_days": (60, None),
     }
     assert all(task["retries"] >= 2 and task["timeout"] for task in dag["tasks"].values())
+
+
+def test_a_landed_day_waits_for_all_that_a_reconciliation_reads() -> None:
+    from lake import tables
+
+    needed = runpy.run_path(str(DAGS / "reconcile_landed_day.py"))["NEEDED"]
+    assert sorted(needed) == sorted(["kafka/day", *(f"{one}/day" for one in (*tables.RECONCILED, *tables.WITNESSES))])
+
+
+def test_a_day_waits_for_no_table_that_nobody_lands() -> None:
+    from desk.flow_files import days_of
+
+    assert days_of(["shop.orders", "crm.contacts"], {"mine": {"table": "shop.orders"}, "broken": {}}) == [
+        "shop.orders/day"
+    ]

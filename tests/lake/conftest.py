@@ -38,7 +38,7 @@ def running_stack(folder: Path, parts: str = PARTS) -> Iterator[dict[str, str]]:
 
     def run(*arguments: str) -> str:
         outcome = subprocess.run(
-            [*command, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=180, check=False
+            [*command, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=400, check=False
         )
         assert outcome.returncode == 0, f"stack {' '.join(arguments)}: {outcome.stdout[-2000:]}{outcome.stderr[-2000:]}"
         return outcome.stdout

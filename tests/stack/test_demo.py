@@ -80,7 +80,9 @@ def test_demo_on_unseen_orders_without_ip_finds_exactly_what_was_planted(tmp_pat
     assert result["not_reproducible"] == 0
     assert result["customers"] == len(customers(orders)) - len(planted[faults_in_time.CUSTOMER_UNKNOWN])
     assert set(result["seconds"]) == {"setup", "stream", "plant", "land", "reconcile"}
-    assert "<html" in (run_dir / "report.html").read_text().lower()
+    report = (run_dir / "report.html").read_text()
+    assert "<html" in report.lower()
+    assert "a carrier has got the parcel" in report
 
 
 def test_comparison_is_order_by_order() -> None:

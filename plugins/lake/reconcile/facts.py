@@ -27,6 +27,7 @@ SHOP_COLUMNS = ("order_id", "customer_id", "created_at", "day", "amount", "curre
 CHARGE_COLUMNS = ("charge_id", "order_id", "amount", "currency", "created_at", "day", "captured", "status")
 ARCHIVE_COLUMNS = ("partition", "offset", "timestamp", "type", "time", "day", "value")
 REFUND_COLUMNS = ("refund_id", "charge_id", "amount", "currency", "created_at", "status")
+SHIPMENT_COLUMNS = ("order_id", "picked_up_at", "delivered_at", "returned")
 SHOP_REFUND_COLUMNS = ("refund_id", "order_id", "amount", "currency", "created_at")
 SETTLEMENT_COLUMNS = ("order_id", "number", "word", "step", "undo")
 SIGN_UP_COLUMNS = ("type", "subject", "partition", "offset", "value")
@@ -34,6 +35,7 @@ POLICY_COLUMNS = ("offset", "timestamp", "key", "type", "subject", "value")
 
 _MOMENT = pl.Datetime("us", "UTC")
 _REFUND = {"refund_id": pl.String(), "order_id": pl.String()} | _MONEY | {"created_at": _MOMENT}
+_SHIPMENT = {"order_id": pl.String(), "picked_up_at": _MOMENT, "delivered_at": _MOMENT, "returned": pl.Boolean()}
 _SIGNED_UP = pl.Struct({"data": pl.Struct({"channel": pl.String()})})
 
 GOING_BACK = ("succeeded", "pending", "requires_action")
@@ -62,6 +64,7 @@ class Facts:
         disputes: charges that cardholders' banks have something against; see :data:`lake.disputes.SCHEMA`.
         contacts: where the CRM's contacts say something else of a customer than shop or stream; see
             :mod:`lake.reconcile.contacts`.
+        shipments: parcels: when a carrier got each and when the customer did, None until then; whether it comes back.
         returned: ``order_id`` of orders whose settlement as fraud says that the money was given back.
         shop_aside, charges_aside, refunds_aside: ``order_id`` of orders whose row of that source failed a check.
             That source is no witness for them: neither its silence nor its sum is a finding.
@@ -80,6 +83,7 @@ class Facts:
     shop_refunds: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_REFUND))
     disputes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=disputes.SCHEMA))
     contacts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=contacts.SCHEMA))
+    shipments: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_SHIPMENT))
     returned: pl.DataFrame = field(default_factory=lambda: _no_orders())
     shop_aside: pl.DataFrame = field(default_factory=lambda: _no_orders())
     charges_aside: pl.DataFrame = field(default_factory=lambda: _no_orders())

@@ -35,7 +35,8 @@ _BY_TOPIC: Mapping[str, Topic] = {topic.name: topic for topic in ARCHIVED}
 
 _MOMENT = pl.Datetime("us", "UTC")
 _TYPES: Mapping[str, pl.DataType] = {
-    "amount": pl.Int64(), "created_at": _MOMENT, "updated_at": _MOMENT, "day": pl.Date()
+    "amount": pl.Int64(), "created_at": _MOMENT, "updated_at": _MOMENT, "day": pl.Date(),
+    "picked_up_at": _MOMENT, "delivered_at": _MOMENT, "returned": pl.Boolean(),
 }  # fmt: skip
 """Of the columns of a table that is not there."""
 
@@ -281,6 +282,7 @@ class Lake:
             shop_refunds=self._told(tables.GIVEN_BACK, facts.SHOP_REFUND_COLUMNS),
             disputes=disputed,
             contacts=self._contacts(sign_ups),
+            shipments=self._told(tables.SHIPPED, facts.SHIPMENT_COLUMNS),
             returned=facts.returned(self._read(tables.SETTLEMENT.name, facts.SETTLEMENT_COLUMNS)),
             policies=self.archive(topics.FRAUD_POLICIES.name, facts.POLICY_COLUMNS),
             verdicts=verdicts,

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from lake import tables
 from lake.reconcile.facts import TAKING
 from lake.reconcile.outcome import Day, Hit, Money, ParityFigures, Step, Summary
 from lake.reconcile.parity import Parity
@@ -59,6 +60,7 @@ def _funnel(scope: Scope) -> list[Step]:
         ("cleared", facts.verdicts.filter("clear"), "the verdict is NoFraudDetected"),
         ("released", releases, "the warehouse was told to ship"),
         ("paid", paid, "the payment provider took or reserved money"),
+        *(_parcels(facts.shipments) if tables.SHIPPED in scope.snapshots else ()),
     )
     orders = facts.shop.filter(scope.in_days).select("order_id").unique()
     steps = [Step("sold", orders.height, "orders of these days in the shop")]
@@ -66,6 +68,14 @@ def _funnel(scope: Scope) -> list[Step]:
         orders = orders.join(reached, on="order_id", how="semi")
         steps.append(Step(name, orders.height, meaning))
     return steps
+
+
+def _parcels(shipments: pl.DataFrame) -> tuple[tuple[str, pl.DataFrame, str], ...]:
+    delivered = shipments.filter(pl.col("delivered_at").is_not_null() & pl.col("returned").not_())
+    return (
+        ("shipped", shipments.filter(pl.col("picked_up_at").is_not_null()), "a carrier has got the parcel"),
+        ("delivered", delivered, "the customer has got it, and it does not come back"),
+    )
 
 
 def figures(parity: Parity) -> ParityFigures:
