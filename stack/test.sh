@@ -24,29 +24,32 @@ ARGUMENTS=("$@")
 mapfile -t streams < <(existing tests/unit tests/streams tests/stack tests/mwaa)
 mapfile -t airflow < <(existing tests/dags tests/lake)
 
-# Three files at a time, two of the stream side and one of Airflow's, every process with a broker of its own: many of these tests wait,
-# for a session to run out or for another process to start. In the order of tests/conftest.py: files with long tests first.
+# Two files at a time, each process with a broker of its own: many of these tests wait, for a session to run out or for another
+# process to start. In the order of tests/conftest.py: files with long tests first. Those of the Airflow side run one by one beside
+# the stream side. More at a time starve each other on two processors.
 two_files=(-n 2 --dist loadfile --no-loadscope-reorder)
 mkdir -p build
-log=build/test-airflow.log AIRFLOW=
+export AIRFLOW_HOME=$PWD/build/airflow-tests
+log=build/test-airflow.log beside=
 if [ ${#airflow[@]} -gt 0 ]; then
   set -m # a process group of its own, which Ctrl-C reaches only through us
-  AIRFLOW_HOME="$PWD/build/airflow-tests" run airflow "Airflow side (.venv/airflow)" .venv/airflow/bin/python "${airflow[@]}" >$log 2>&1 &
-  AIRFLOW=$!
+  run airflow-long "Airflow side, long tests" .venv/airflow/bin/python --long only "${airflow[@]}" >$log 2>&1 &
+  beside=$!
   set +m
-  trap 'kill -INT -- "-$AIRFLOW"; wait "$AIRFLOW"' EXIT
+  trap 'kill -INT -- "-$beside"; wait "$beside"' EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM
-  echo "the Airflow side runs beside it; so far: $log"
+  echo "the long tests of the Airflow side run beside it; so far: $log"
 fi
 [ ${#streams[@]} -gt 0 ] && run streams "stream side (.venv/streams)" .venv/streams/bin/python "${two_files[@]}" "${streams[@]}"
-if [ -n "$AIRFLOW" ]; then
-  wait "$AIRFLOW"
+if [ ${#airflow[@]} -gt 0 ]; then
+  wait "$beside"
   trap - EXIT
   cat $log
+  run airflow "Airflow side (.venv/airflow)" .venv/airflow/bin/python --long without "${two_files[@]}" "${airflow[@]}"
 fi
 
 printf '\n\033[1mmake test\033[0m\n'
 cat build/test-*.verdict
-# A side that was killed has left no line.
-[ "$(cat build/test-*.verdict | grep -c ' passed in ')" -eq $(((${#streams[@]} > 0) + (${#airflow[@]} > 0))) ]
+# What was killed has left no line.
+[ "$(cat build/test-*.verdict | grep -c ' passed in ')" -eq $(((${#streams[@]} > 0) + 2 * (${#airflow[@]} > 0))) ]

@@ -96,11 +96,11 @@ def test_a_trial_begins_beside_whoever_judges_by_then(
     bootstrap: str, meanwhile: Callable[..., None], learned: Callable[[str], dict[str, Any]]
 ) -> None:
     activate(bootstrap, "1", "v1")
-    meanwhile("2", "v2")
+    meanwhile(HAND_SET.version, "v2")
     assert learned("v3") == {
-        "version": "v3", "published": False, "active": "2", "shadows": ["v2", "v3"], "made_room": [],
+        "version": "v3", "published": False, "active": HAND_SET.version, "shadows": ["v2", "v3"], "made_room": [],
     }  # fmt: skip
-    assert judging(bootstrap) == ("2", ("v2", "v3"))
+    assert judging(bootstrap) == (HAND_SET.version, ("v2", "v3"))
     assert learned("v3")["shadows"] == ["v2", "v3"], "tried again, it changes nothing"
 
 
@@ -130,7 +130,7 @@ def test_what_was_compared_with_another_one_than_judges_by_then_is_not_activated
     bootstrap: str, meanwhile: Callable[..., None], approved: Callable[[str, str], dict[str, Any]]
 ) -> None:
     activate(bootstrap, "1", "v1")
-    meanwhile("2", "v1")
-    with pytest.raises(activating.Overtaken, match="scorecard 2 judges by now, and v1 was compared with 1"):
+    meanwhile(HAND_SET.version, "v1")
+    with pytest.raises(activating.Overtaken, match="scorecard 3 judges by now, and v1 was compared with 1"):
         approved("v1", "1")
-    assert judging(bootstrap) == ("2", ("v1",))
+    assert judging(bootstrap) == (HAND_SET.version, ("v1",))

@@ -159,6 +159,6 @@ def test_a_scorecard_is_learned_tried_rejected_forgotten_and_approved(
     panel = policies.read(bootstrap).panel
     assert (panel.active.version, panel.shadows) == (version, ())
 
-    (stale,), log = airflow.run("activate_scorecard", {"version": "2"})
+    (stale,), log = airflow.run("activate_scorecard", {"version": HAND_SET.version})
     assert (stale["state"], stale["tasks"]["compare"]["try"]) == ("failed", 1)
     assert f"scorecard {version} judges now, but in the lake it is still 1: run land_events" in log
