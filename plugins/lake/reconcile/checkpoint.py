@@ -3,10 +3,11 @@
 What it depends on is checked, never assumed:
 
 ==================================  ================================================================================
-the archive                         the data files that were folded are all there still, no row of them deleted, and
-                                    all others hold later offsets. Such a file is written once under a name of its
-                                    own, so that a topic made anew, a table rewritten, or a record landed behind the
-                                    others shows in the names
+the archive                         the data files that were folded are all there still, or in one that they were
+                                    put together to (:mod:`lake.compact`); no row of them is deleted, and all others
+                                    hold later offsets. Such a file is written once under a name of its own, so that a
+                                    topic made anew, a table rewritten, or a record landed behind the others shows in
+                                    the names
 the code                            a digest of the kernel, of the scorecards that come with it, and of all code that
                                     folds and compares, with the versions of what it is built on
 the files of the checkpoint         the SHA-256 of each
@@ -15,7 +16,7 @@ the files of the checkpoint         the SHA-256 of each
 
 import hashlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
@@ -40,7 +41,7 @@ LIBRARIES = ("msgspec", "numpy", "polars")
 CODE: tuple[tuple[Path, tuple[str, ...]], ...] = (
     (Path(order_fraud.__file__).parent, ("*.py",)),
     (Path(scorecards.__file__).parent, ("*.py", "*.json")),
-    (Path(lake.__file__).parent, ("labels.py", "masking.py", "tables.py", "reconcile/*.py")),
+    (Path(lake.__file__).parent, ("labels.py", "masking.py", "tables.py", "compact/*.py", "reconcile/*.py")),
 )
 """Folders and the files in them that decide what a checkpoint holds."""
 
@@ -119,9 +120,13 @@ def _unfit(topic: str, read: set[str], ends: Mapping[int, int], files: list[Arch
     return None
 
 
-def files(lake: Lake) -> dict[str, list[ArchiveFile]]:
-    """Return the data files of all archived topics."""
-    return {topic.name: lake.files(topic.name) for topic in ARCHIVED}
+def files(lake: Lake, known: Mapping[str, Collection[str]] | None = None) -> dict[str, list[ArchiveFile]]:
+    """Return the data files of all archived topics.
+
+    Args:
+        known: by topic, files that an earlier run read; what was put together of them since is returned as these.
+    """
+    return {topic.name: lake.files_as_known(topic.name, (known or {}).get(topic.name, ())) for topic in ARCHIVED}
 
 
 def ends(archive: Mapping[str, list[ArchiveFile]]) -> dict[str, dict[int, int]]:

@@ -170,7 +170,7 @@ def compare(archive: Archive, judges: Panel | Panels, first: date, last: date, f
         fold: re-folds a hop.
     """
     panels = read_panels(archive, judges) if isinstance(judges, Panel) else judges
-    targets = {topic: Target(topic, archive(topic, TARGET)) for topic in TARGETS}
+    targets = {topic: Target(topic, archive(topic, tuple(TARGET))) for topic in TARGETS}
     disagreements: list[Disagreement] = []
     refused: list[Refused] = []
     hops: list[HopParity] = []
@@ -238,7 +238,10 @@ def _judged(versions: pl.Series, panels: Panels) -> Iterator[Judged]:
 TARGETS: tuple[str, ...] = (*(hop.reads.name for hop in ROUTE[1:]), topics.FRAUD_VERDICTS.name)
 """The topics that hops write to."""
 
-TARGET = ("event_id", "subject", "partition", "offset", "day", "value")
+TARGET: Mapping[str, pl.DataType] = {
+    "event_id": pl.String(), "subject": pl.String(), "partition": pl.Int32(), "offset": pl.Int64(), "day": pl.Date(),
+    "value": pl.String(),
+}  # fmt: skip
 """The columns of such a topic that a comparison needs."""
 
 

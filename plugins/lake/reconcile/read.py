@@ -1,6 +1,6 @@
 """Read the lake at fixed snapshots: every frame of one reconciliation comes from the same moment of each table."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import pairwise
@@ -13,11 +13,13 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.noop import NoopCatalog
 from pyiceberg.conversions import from_bytes
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo, In
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import DataScan, StaticTable, Table
 from pyiceberg.types import LongType
 
 from lake import disputes, labels, tables
 from lake.ahead import not_dated_ahead
+from lake.compact.undo import as_known
 from lake.errors import Hopeless
 from lake.landing.flows import folder, tables_in
 from lake.reconcile import contacts, facts
@@ -178,20 +180,27 @@ class Lake:
         if topic not in self._files:
             name = tables.records(_BY_TOPIC[topic]).name
             table, scan = self._pinned[name].table, self._scan(name, ("offset",))
-            offset = table.schema().find_field("offset").field_id
-            moved = len(table.specs()) > 1  # files of another partitioning bear other partitions
             self._files[topic] = [
-                ArchiveFile(
-                    task.file.file_path,
-                    int(task.file.partition[0]),
-                    task.file.record_count,
-                    _bound(task.file.lower_bounds, offset, -1),
-                    _bound(task.file.upper_bounds, offset, _ENDLESS),
-                    moved or bool(task.delete_files),
-                )
-                for task in scan.plan_files()
+                _archive_file(table, task.file, deleted=bool(task.delete_files)) for task in scan.plan_files()
             ]
         return self._files[topic]
+
+    def files_as_known(self, topic: str, known: Collection[str]) -> list["ArchiveFile"]:
+        """Return the data files of an archived topic, those that were put together of known ones as these.
+
+        Args:
+            topic: an archived one.
+            known: paths of files that an earlier run read; see :func:`lake.compact.undo.as_known`.
+        """
+        files = self.files(topic)
+        if {*known} <= {file.path for file in files}:
+            return files
+        pinned = self._pinned[tables.records(_BY_TOPIC[topic]).name]
+        changed = {file.path for file in files if file.changed}
+        return [
+            _archive_file(pinned.table, file, deleted=file.file_path in changed)
+            for file in as_known(pinned.table, pinned.snapshot_id, known)
+        ]
 
     def stream(
         self, topic: str, columns: Sequence[str], partition: int, rows: int, after: int = -1
@@ -209,20 +218,23 @@ class Lake:
             after: offset up to which nothing is asked for; whole files up to there are not opened.
         """
         its = [file for file in self.files(topic) if file.partition == partition and file.last > after]
-        files = _in_turn(self._pinned[tables.records(_BY_TOPIC[topic]).name].table, its, columns, after)
+        files = _in_turn(self._pinned[tables.records(_BY_TOPIC[topic]).name].table, its, columns)
         if files is None:
             whole = self.archive(topic, tuple(dict.fromkeys((*columns, "offset"))), partition)
             yield from whole.filter(pl.col("offset") > after).sort("offset").select(columns).iter_slices(rows)
             return
-        for file in files:
-            for batch in file.iter_batches(rows, columns=list(columns), use_threads=False):
+        for first, _, file in files:
+            # A file that was put together after an earlier run may hold what that one has read.
+            some = first <= after
+            read = tuple(dict.fromkeys((*columns, "offset"))) if some else columns
+            for batch in file.iter_batches(rows, columns=list(read), use_threads=False):
                 frame = pl.from_arrow(batch)
                 assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker, as below
+                if some:
+                    frame = frame.filter(pl.col("offset") > after)
+                    if frame.is_empty():
+                        continue
                 yield frame.select(columns)
-
-    def records(self, topic: str, columns: Sequence[str], event_ids: Sequence[str]) -> pl.DataFrame:
-        """Return columns of those records of an archived topic that have one of these event ids."""
-        return self._read(tables.records(_BY_TOPIC[topic]).name, columns, In("event_id", event_ids))
 
     def records_at(self, topic: str, columns: Sequence[str], places: Sequence[tuple[int, int]]) -> pl.DataFrame:
         """Return columns of the records of an archived topic that stand at these (partition, offset)."""
@@ -241,7 +253,7 @@ class Lake:
             for batch in self.stream(topic, columns, partition, _FEW):
                 some = batch.join(places, on=columns[:2], how="semi")
                 if not some.is_empty():
-                    found.append(some)
+                    found.append(alone(some))
         return pl.concat(found)
 
     def facts(self) -> Facts:
@@ -357,12 +369,17 @@ class Lake:
         )
 
 
-def _in_turn(
-    table: Table, files: Sequence[ArchiveFile], columns: Sequence[str], after: int
-) -> list[pq.ParquetFile] | None:
-    """Return files in the order of their offsets, None if reading them in turn would not be the scan of them.
+def alone(few: pl.DataFrame) -> pl.DataFrame:
+    """Return rows that do not hold on to those that they were chosen from: polars' text is a view of what was read."""
+    return pl.DataFrame(few.to_dict(as_series=False), schema=few.schema)
 
-    One that holds offsets before and after ``after`` makes the answer None.
+
+def _in_turn(
+    table: Table, files: Sequence[ArchiveFile], columns: Sequence[str]
+) -> list[tuple[int, int, pq.ParquetFile]] | None:
+    """Return files in the order of their offsets, each with its first and its last one.
+
+    None if reading them in turn would not be the scan of them.
     """
     found: list[tuple[int, int, pq.ParquetFile]] = []
     for one in files:
@@ -372,13 +389,26 @@ def _in_turn(
         offsets = file.read(columns=["offset"], use_threads=False)["offset"].combine_chunks()
         if not len(offsets):
             continue
-        if offsets[0].as_py() <= after or not pc.all(pc.less(offsets[:-1], offsets[1:]), min_count=0).as_py():
+        if not pc.all(pc.less(offsets[:-1], offsets[1:]), min_count=0).as_py():
             return None
         found.append((offsets[0].as_py(), offsets[-1].as_py(), file))
     found.sort(key=lambda one: one[0])
     if any(last >= first for (_, last, _), (first, _, _) in pairwise(found)):
         return None
-    return [file for _, _, file in found]
+    return found
+
+
+def _archive_file(table: Table, file: DataFile, *, deleted: bool) -> ArchiveFile:
+    offset = table.schema().find_field("offset").field_id
+    moved = len(table.specs()) > 1  # files of another partitioning bear other partitions
+    return ArchiveFile(
+        file.file_path,
+        int(file.partition[0]),
+        file.record_count,
+        _bound(file.lower_bounds, offset, -1),
+        _bound(file.upper_bounds, offset, _ENDLESS),
+        moved or deleted,
+    )
 
 
 _ENDLESS = 2**63 - 1

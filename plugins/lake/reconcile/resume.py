@@ -105,7 +105,7 @@ class _Run:
 
     def _fitting(self) -> Manifest | None:
         for manifest in self.carry.store.manifests():
-            why = manifest.unfit(self.archive)
+            why = manifest.unfit(checkpoint.files(self.lake, manifest.read))
             if why is None:
                 return manifest
             log.warning("checkpoint %s is not gone on from: %s", manifest.id, why)

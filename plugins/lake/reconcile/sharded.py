@@ -51,8 +51,6 @@ log = logging.getLogger(__name__)
 
 WORTH = 50_000
 """Records of customer.events from which the processes earn what it costs to start them."""
-ASKED = 500
-"""Event ids that one look into the lake names."""
 
 
 def processors() -> int:
@@ -126,7 +124,8 @@ def compare(
         run = _Run(lake, bundled, at, workers, start, keep=folder is not None)
         with Pool(workers) as pool:
             run.work(pool)
-        findings = _Findings(lake, at, run.folds, start)
+            records = run.records(pool)
+        findings = _Findings(lake, at, run.folds, start, records)
         parity = findings.parity(run.panels, first, last)
         ledger = Ledger(run.carried(), findings.unmet)
         return Compared(parity, _facts(lake, at), run.panels, ledger, start)
@@ -178,6 +177,26 @@ class _Run:
                     there.add(JUDGED)
         for folds in self.folds.values():
             folds.sort(key=lambda folded: folded.partition)
+
+    def records(self, pool: Pool) -> dict[str, pl.DataFrame]:
+        """Return the archived records of all events that did not come out so, by topic, in full.
+
+        The workers look for them, a batch at a time: a scan with a filter has whole files in memory.
+        """
+        event_ids: dict[str, set[str]] = {}
+        for folded in (folded for folds in self.folds.values() for folded in folds):
+            for topic, wrong in folded.wrong.items():
+                event_ids.setdefault(topic, set()).update(wrong.event_id)
+        parts = [
+            Part(shards.records, (self._lake, topic, partition, TARGET, sorted(ids)))
+            for topic, ids in event_ids.items()
+            if ids
+            for partition in self._lake.partitions(topic)
+        ]
+        found = {topic: [pl.DataFrame(schema=TARGET)] for topic, ids in event_ids.items() if ids}
+        for part, rows in pool.run(parts, set()):
+            found[str(part.arguments[1])].append(rows)
+        return {topic: pl.concat(rows).sort("partition", "offset") for topic, rows in found.items()}
 
     def carried(self) -> dict[str, dict[int, Carried]]:
         """Return what each (hop, partition) leaves behind, by topic."""
@@ -281,17 +300,20 @@ class _Findings:
         unmet: where records stand that are equal to no output; filled by :meth:`parity`.
     """
 
-    def __init__(self, lake: Lake, folder: Path, folds: Mapping[str, list[Folded]], start: Start) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        folder: Path,
+        folds: Mapping[str, list[Folded]],
+        start: Start,
+        records: Mapping[str, pl.DataFrame],
+    ) -> None:
         self._lake, self._folder, self._folds = lake, folder, folds
-        self._start = start
-        self._wrong_ids: dict[str, set[str]] = {topic: set() for topic in TARGETS}
+        self._start, self._records = start, records
         self.unmet: Unmet = {}
 
     def parity(self, panels: Panels, first: date, last: date) -> Parity:
-        for folded in self._all():
-            for topic, wrong in folded.wrong.items():
-                self._wrong_ids[topic].update(wrong.event_id)
-        targets = {topic: Target(topic, self._records(topic, ids)) for topic, ids in self._wrong_ids.items() if ids}
+        targets = {topic: Target(topic, rows) for topic, rows in self._records.items()}
         disagreements: list[Disagreement] = []
         refused: list[Refused] = []
         hops: list[HopParity] = []
@@ -320,14 +342,6 @@ class _Findings:
     def _all(self) -> Iterator[Folded]:
         return (folded for folds in self._folds.values() for folded in folds)
 
-    def _records(self, topic: str, event_ids: set[str]) -> pl.DataFrame:
-        """Return the archived records of these events in full."""
-        asked = sorted(event_ids)
-        parts = [
-            self._lake.records(topic, TARGET, asked[start : start + ASKED]) for start in range(0, len(asked), ASKED)
-        ]
-        return pl.concat(parts)
-
     @staticmethod
     def _check(hop: Hop, folded: Folded, targets: Mapping[str, Target]) -> list[Disagreement]:
         wrong = [
@@ -352,7 +366,10 @@ class _Findings:
             return
         columns = ("event_id", "subject", "partition", "offset")
         rows = self._lake.records_at(topic, columns, unmet)
-        rows = rows.filter(~pl.col("event_id").is_in(list(self._wrong_ids[topic])))
+        wrong = {
+            event_id for folded in self._all() if topic in folded.wrong for event_id in folded.wrong[topic].event_id
+        }
+        rows = rows.filter(~pl.col("event_id").is_in(list(wrong)))
         if rows.is_empty():
             return
         # Another record of the same event may be equal to an output.
