@@ -68,8 +68,9 @@ def _wait(default: int, title: str, what: str) -> Param:
             None,
             type=["null", "string"],
             title="Sources",
-            description="Tables to compare with, shop.orders or payments.charges, separated by commas; what a finding "
-            "cannot be told without is not looked for, and stays as it is. Empty: all.",
+            description="Tables to compare with, separated by commas: shop.orders, payments.charges, payments.refunds, "
+            "payments.disputes, shop.order_refunds, crm.contacts. What rests on one that is left out is not looked "
+            "for, and stays as it is. Empty: all.",
         ),
         "good_percent": Param(
             None,

@@ -10,7 +10,7 @@ from pyiceberg.catalog import Catalog, load_catalog
 from lake import tables
 from lake.reconcile import ledger
 from lake.reconcile.findings import KINDS
-from lake.reconcile.sources import BadSources, chosen, kinds
+from lake.reconcile.sources import NAMED, RESTS_ON, BadSources, chosen, kinds
 from order_fraud.topics import FRAUD_VERDICTS
 from tests.lake.reconcile_world import calm, outcome_of
 
@@ -25,17 +25,37 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 def test_field_of_the_form_names_tables() -> None:
     assert chosen(None) is chosen("  ") is None
     assert chosen("shop.orders, payments.charges shop.orders") == ["shop.orders", "payments.charges"]
-    with pytest.raises(BadSources, match=r"no reconciliation reads shop: choose from shop\.orders, payments\.charges"):
+    assert chosen("payments.refunds,crm.contacts") == ["payments.refunds", "crm.contacts"]
+    with pytest.raises(BadSources, match=r"no reconciliation reads shop: choose from shop\.orders, .*crm\.contacts"):
         chosen("shop")
 
 
+def test_every_kind_says_what_it_rests_on() -> None:
+    assert list(RESTS_ON) == list(KINDS)
+    assert frozenset().union(*RESTS_ON.values()) <= set(NAMED)
+
+
 def test_kinds_that_rest_on_a_source_need_it() -> None:
-    assert kinds(None) == list(KINDS)
-    assert kinds(list(tables.RECONCILED)) == list(KINDS)
-    assert "verdict-missing" in kinds([])
-    assert not {"order-not-sold", "payment-missing", "amount-differs", "charged-but-rejected"} & set(kinds([]))
-    assert {"order-not-sold", "order-not-streamed"} <= set(kinds([tables.SOLD]))
-    assert "payment-missing" not in kinds([tables.SOLD])
+    everything = list(NAMED)
+    assert kinds(None, everything) == list(KINDS)
+    assert kinds(everything, everything) == list(KINDS)
+    assert "verdict-missing" in kinds([], everything)
+    assert not {"order-not-sold", "payment-missing", "amount-differs", "charged-but-rejected"} & {
+        *kinds([], everything)
+    }
+    assert {"order-not-sold", "order-not-streamed"} <= set(kinds([tables.SOLD], everything))
+    assert "payment-missing" not in kinds([tables.SOLD], everything)
+
+
+def test_a_witness_that_is_left_out_is_not_rested_on_unless_it_never_landed() -> None:
+    both = list(tables.RECONCILED)
+    assert {*KINDS} - {*kinds(both, NAMED)} == {
+        *("customer-differs", "held-overdue", "fraud-missed", "charged-but-rejected", "refund-missing")
+    }
+    assert kinds(both, both) == list(KINDS)
+    with_refunds = [*both, tables.REFUNDED]
+    assert "charged-but-rejected" not in kinds(with_refunds, NAMED), "a dispute may have taken the money back"
+    assert "charged-but-rejected" in kinds(with_refunds, with_refunds)
 
 
 def test_findings_that_rest_on_what_was_left_out_stay_as_they_are(catalog: Catalog) -> None:

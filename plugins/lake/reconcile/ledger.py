@@ -64,7 +64,7 @@ def _record(catalog: Catalog, outcome: Outcome) -> Recorded:
     there = pl.DataFrame(pl.from_arrow(table.scan(row_filter=days).to_arrow())).select(columns)
     found = pl.DataFrame(_rows(outcome), schema=_schema(columns), orient="row")
     # Left alone: what a run has seen that had read more, and kinds that this run has not looked for.
-    looked_for = pl.col("kind").is_in(kinds(outcome.sources))
+    looked_for = pl.col("kind").is_in(kinds(outcome.sources, outcome.snapshots))
     newer = there.filter((pl.col("as_of") > outcome.settled).fill_null(False) | ~looked_for)
     ours = found.join(newer, on=_KEY, how="anti")
     before = there.select(*_KEY, pl.col("first_seen_run").alias("before"))

@@ -130,7 +130,7 @@ def reconcile(
     result = look(
         lake, run_id, first, last, allowances, dry_run=dry_run or bool(repeat), repeats=repeat or None, carry=carry
     )
-    told = kinds(sources)
+    told = kinds(sources, lake.snapshots)
     kept = [one for one in result.differences if one.finding.kind in told]
     result = msgspec.structs.replace(result, differences=kept, sources=sources)
     ReportStore(settings, RECONCILE).put(safe_run_id(run_id), OUTCOME, outcome.dump(result))

@@ -1,6 +1,6 @@
 """Leaving sources out of a reconciliation: which kinds of finding can be told without them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from lake import tables
@@ -9,21 +9,38 @@ from lake.reconcile.findings import KINDS
 from order_fraud.events import FindingKind
 
 _STREAM: frozenset[str] = frozenset()
-_WITHOUT: Mapping[str, frozenset[str]] = MappingProxyType(
+_SHOP = frozenset({tables.SOLD})
+_MONEY = _SHOP | {tables.PAID}
+_WORDS = _MONEY | {tables.DISPUTED}
+"""What was said of orders afterwards; which order a dispute is of, the charges and the shop say."""
+
+RESTS_ON: Mapping[FindingKind, frozenset[str]] = MappingProxyType(
     {
-        **dict.fromkeys(
-            [
-                *("verdict-missing", "verdict-repeated", "verdict-not-reproducible", "verdict-would-change"),
-                *("policy-skew", "customer-unknown", "released-without-clearance", "released-twice"),
-                *("held-overdue", "fraud-missed"),
-            ],
-            _STREAM,
-        ),
-        **dict.fromkeys(["order-not-streamed", "order-not-sold"], frozenset({tables.SOLD})),
-        "charged-but-rejected": frozenset({tables.PAID}),
+        "order-not-streamed": _SHOP,
+        "order-not-sold": _SHOP,
+        "verdict-missing": _STREAM,
+        "verdict-repeated": _STREAM,
+        "verdict-not-reproducible": _STREAM,
+        "verdict-would-change": _SHOP,
+        "policy-skew": _STREAM,
+        "customer-unknown": _SHOP,
+        "customer-differs": _SHOP | {tables.KNOWN},
+        "released-without-clearance": _STREAM,
+        "released-twice": _STREAM,
+        "held-overdue": _WORDS,
+        "fraud-missed": _WORDS,
+        "amount-differs": _MONEY,
+        "payment-missing": _MONEY,
+        "payment-orphan": _MONEY,
+        "charged-but-rejected": _WORDS | {tables.REFUNDED},
+        "refund-missing": _WORDS | {tables.REFUNDED, tables.GIVEN_BACK},
     }
 )
-"""What a kind of finding rests on besides the stream; what is not listed rests on every source."""
+"""The tables that a kind of finding rests on besides the stream: those that its check reads, be it to say nothing of an
+order that the shop has not sold, or whose money has gone back already."""
+
+NAMED = (*tables.RECONCILED, *tables.WITNESSES)
+"""What the form's field may name."""
 
 
 class BadSources(Hopeless):
@@ -37,17 +54,22 @@ def chosen(text: str | None) -> list[str] | None:
         BadSources: no such source.
     """
     named = list(dict.fromkeys((text or "").replace(",", " ").split()))
-    if unknown := [name for name in named if name not in tables.RECONCILED]:
+    if unknown := [name for name in named if name not in NAMED]:
         raise BadSources(
-            f"no reconciliation reads {', '.join(unknown)}: choose from {', '.join(tables.RECONCILED)}, or leave the "
-            "field empty for all"
+            f"no reconciliation reads {', '.join(unknown)}: choose from {', '.join(NAMED)}, or leave the field empty "
+            "for all"
         )
     return named or None
 
 
-def kinds(sources: Sequence[str] | None) -> list[FindingKind]:
-    """Return the kinds of finding that can be told with the stream and these sources; all for None."""
+def kinds(sources: Sequence[str] | None, landed: Collection[str]) -> list[FindingKind]:
+    """Return the kinds of finding that can be told with the stream and these sources; all for None.
+
+    Args:
+        sources: tables of sources.
+        landed: all tables that have landed. A witness that has not says nothing, so that nothing rests on it.
+    """
     if sources is None:
         return list(KINDS)
-    everything = frozenset(tables.RECONCILED)
-    return [kind for kind in KINDS if _WITHOUT.get(kind, everything) <= frozenset(sources)]
+    absent = frozenset(tables.WITNESSES) - frozenset(landed)
+    return [kind for kind in KINDS if RESTS_ON[kind] - absent <= frozenset(sources)]
