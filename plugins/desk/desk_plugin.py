@@ -4,6 +4,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from desk import notes
 from desk.links import PREFIX, ReportLink, root
 
 
@@ -17,10 +18,11 @@ def _icon(colour: str) -> str:
 
 
 class DeskPlugin(AirflowPlugin):
-    """Reports in the menu, on the page of a run, and behind the button of the task that published them."""
+    """Reports in the menu, on the page of a run, and behind the button of the task that published them; notes."""
 
     name = "countersign_desk"
     operator_extra_links = [ReportLink()]  # noqa: RUF012 - Airflow reads plain attributes
+    listeners = [notes]  # noqa: RUF012
     external_views = [  # noqa: RUF012
         {
             "name": "Reports",

@@ -85,6 +85,10 @@ class Airflow:
             f"run {run_id} of {dag_id} has not ended in {RUN_TIMEOUT_S:.0f} s: {self.page(dag_id, run_id)}"
         )
 
+    def note(self, dag_id: str, run_id: str) -> str:
+        """Return the note of a run, empty if it has none."""
+        return str(self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["note"] or "")
+
     def returned(self, dag_id: str, run_id: str, task_id: str) -> Any:
         """Return what a task returned.
 

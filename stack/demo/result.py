@@ -27,6 +27,7 @@ class Result:
     corrections_second_run: int = 0
     new_findings_second_run: int = 0
     not_reproducible: int = 0
+    notes: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:

@@ -172,9 +172,8 @@ class Demo:
             if not self._ended(airflow, RECONCILE, run_id):
                 return None
             returned = airflow.returned(RECONCILE, run_id, LAST_TASK)
-        self.screen.print(
-            f"{which} run: {returned['orders']:,} orders reconciled, {returned['corrections']} corrections"
-        )
+            self.result.notes[which] = airflow.note(RECONCILE, run_id)
+        self.screen.print(f"{which} run: {self.result.notes[which]}")
         return dict(returned)
 
     def _ended(self, airflow: Airflow, dag_id: str, run_id: str) -> bool:

@@ -83,9 +83,9 @@ class Airflow:
         out, log = self._call(sys.executable, "-c", RUN, dag_id, str(ROOT / "dags"), *texts, without=without, **changed)
         return [json.loads(line[5:]) for line in out.splitlines() if line.startswith("FOUND")], log
 
-    def python(self, script: str, without: tuple[str, ...] = ()) -> str:
+    def python(self, script: str, *arguments: str, without: tuple[str, ...] = ()) -> str:
         """Run a script and return what it prints."""
-        return self._call(sys.executable, "-c", script, without=without)[0]
+        return self._call(sys.executable, "-c", script, *arguments, without=without)[0]
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -78,6 +79,9 @@ def test_demo_on_unseen_orders_without_ip_finds_exactly_what_was_planted(tmp_pat
     assert result["corrections_first_run"] > 0
     assert result["corrections_second_run"] == result["new_findings_second_run"] == 0
     assert result["not_reproducible"] == 0
+    reconciled, wrong = sum(result["findings"].values()), r"every verdict is reproducible\. Everything: tab Report\."
+    assert re.fullmatch(rf"Reconciled [\d,]+ orders: {reconciled} findings \(.*; {wrong}", result["notes"]["first"])
+    assert "0 new ones sent, 0 corrections" in result["notes"]["second"]
     assert result["customers"] == len(customers(orders)) - len(planted[faults_in_time.CUSTOMER_UNKNOWN])
     assert set(result["seconds"]) == {"setup", "stream", "plant", "land", "reconcile"}
     report = (run_dir / "report.html").read_text()
