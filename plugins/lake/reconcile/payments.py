@@ -14,8 +14,11 @@ TABLES = ("shop.orders", "payments.charges")
 
 def amount_differs(scope: Scope) -> Iterator[Difference]:
     """Yield each shop order whose charges come to another amount, or are in another currency."""
-    charged = _charged(scope.facts.charges)
-    shop = scope.facts.shop.filter(scope.in_days).join(scope.facts.charges_aside, on="order_id", how="anti")
+    taken = _taken(scope.facts.charges).select("order_id", "amount", "currency")
+    once = taken.filter(~taken["order_id"].is_duplicated())
+    shop = scope.facts.shop.filter(scope.in_days).join(once, on=once.columns, how="anti", maintain_order="left")
+    shop = shop.join(scope.facts.charges_aside, on="order_id", how="anti", maintain_order="left")
+    charged = _charged(scope.facts.charges.join(shop, on="order_id", how="semi", maintain_order="left"))
     both = shop.join(charged, on="order_id", how="inner", maintain_order="left")
     alike = pl.col("currencies").list.unique() == pl.concat_list("currency")
     unequal = both.with_columns(alike=alike).filter(~pl.col("alike") | (pl.col("charged") != pl.col("amount")))
@@ -35,9 +38,10 @@ def payment_missing(scope: Scope) -> Iterator[Difference]:
     """Yield each shop order for which no money was taken or reserved."""
     charges = scope.facts.charges
     shop = scope.facts.shop.filter(scope.in_days & (pl.col("created_at") <= scope.settled))
-    unpaid = shop.join(_charged(charges), on="order_id", how="anti")
-    unpaid = unpaid.join(scope.facts.charges_aside, on="order_id", how="anti")
-    failed = charges.group_by("order_id").agg("charge_id", "status")
+    unpaid = shop.join(_taken(charges).select("order_id"), on="order_id", how="anti", maintain_order="left")
+    unpaid = unpaid.join(scope.facts.charges_aside, on="order_id", how="anti", maintain_order="left")
+    failed = charges.join(unpaid, on="order_id", how="semi", maintain_order="left")
+    failed = failed.group_by("order_id").agg("charge_id", "status")
     for row in unpaid.join(failed, on="order_id", how="left", maintain_order="left").iter_rows(named=True):
         tried = f"only charges that took nothing ({', '.join(row['status'])})" if row["status"] else "no charge"
         yield scope.difference(
@@ -61,10 +65,9 @@ def payment_orphan(scope: Scope) -> Iterator[Difference]:
     A charge that names no order at all is reported under its own id.
     """
     named = scope.facts.charges.with_columns(pl.coalesce("order_id", "charge_id").alias("order_id"))
-    charged = _charged(named).rename({"charged_day": "day"})
-    orphans = charged.filter(scope.in_days & (pl.col("charged_at") <= scope.settled))
-    unknown = orphans.join(scope.orders, on="order_id", how="anti")
-    for row in unknown.join(scope.facts.shop_aside, on="order_id", how="anti").iter_rows(named=True):
+    unknown = _charged(named.join(scope.orders, on="order_id", how="anti", maintain_order="left"))
+    orphans = unknown.rename({"charged_day": "day"}).filter(scope.in_days & (pl.col("charged_at") <= scope.settled))
+    for row in orphans.join(scope.facts.shop_aside, on="order_id", how="anti").iter_rows(named=True):
         yield scope.difference(
             "payment-orphan",
             row | {"time": row["charged_at"], "currency": row["currencies"][0], "amount": row["charged"]},
@@ -74,10 +77,14 @@ def payment_orphan(scope: Scope) -> Iterator[Difference]:
         )
 
 
+def _taken(charges: pl.DataFrame) -> pl.DataFrame:
+    return charges.filter(pl.col("status").is_in(TAKING) & pl.col("order_id").is_not_null())
+
+
 def _charged(charges: pl.DataFrame) -> pl.DataFrame:
     """Return per order the charges that take money: ids, amounts, currencies, sum, and when the first one was made."""
     return (
-        charges.filter(pl.col("status").is_in(TAKING) & pl.col("order_id").is_not_null())
+        _taken(charges)
         .sort("created_at", "charge_id")
         .group_by("order_id", maintain_order=True)
         .agg(

@@ -71,8 +71,11 @@ def _why(silence: Disagreement | Refused | None) -> str:
 
 def repeated(scope: Scope) -> Iterator[Difference]:
     """Yield each order with more than one verdict record."""
+    whose = scope.facts.verdicts.select("order_id", "day").filter(scope.in_days).select("order_id")
+    several = whose.filter(whose["order_id"].is_duplicated())
     grouped = (
-        scope.facts.verdicts.filter(scope.in_days)
+        scope.facts.verdicts.join(several, on="order_id", how="semi", maintain_order="left")
+        .filter(scope.in_days)
         .group_by("order_id", maintain_order=True)
         .agg(pl.first("customer_id", "amount", "currency", "time"), "partition", "offset", "type", "score")
         .filter(pl.col("offset").list.len() > 1)
@@ -97,12 +100,13 @@ def not_reproducible(scope: Scope) -> Iterator[Difference]:
             first.setdefault(one.subject, []).append(one)
     if not first:
         return
-    verdicts = scope.facts.verdicts.unique("order_id", keep="first", maintain_order=True)
-    known = pl.concat([scope.orders, verdicts.select(scope.orders.columns)], how="vertical_relaxed").unique(
-        "order_id", keep="first", maintain_order=True
-    )
-    asked = known.filter(scope.in_days & pl.col("order_id").is_in(list(first)))
-    for row in asked.iter_rows(named=True):
+    whose = pl.DataFrame({"order_id": list(first)}, {"order_id": pl.String})
+    said = [
+        frame.select(scope.orders.columns).join(whose, on="order_id", how="semi", maintain_order="left")
+        for frame in (scope.orders, scope.facts.verdicts)
+    ]
+    known = pl.concat(said, how="vertical_relaxed").unique("order_id", keep="first", maintain_order=True)
+    for row in known.filter(scope.in_days).iter_rows(named=True):
         ones = first[row["order_id"]]
         one = next((one for one in ones if one.state != "unexplained"), ones[0])
         yield scope.difference(
