@@ -23,7 +23,8 @@ def summarize(scope: Scope) -> Summary:
     days = verdicts.group_by("day").agg(pl.col("clear").sum(), held.sum().alias("held")).sort("day")
     scores = verdicts.group_by("score").agg(pl.col("clear").sum(), held.sum().alias("held")).sort("score")
     hits = (
-        verdicts.explode("reasons", empty_as_null=True)
+        verdicts.select("reasons", "clear")
+        .explode("reasons", empty_as_null=True)
         .drop_nulls("reasons")
         .group_by("reasons")
         .agg(pl.len(), held.sum().alias("held"))
@@ -54,17 +55,18 @@ def summarize(scope: Scope) -> Summary:
 def _funnel(scope: Scope) -> list[Step]:
     """Each step counts those orders of the step before that came on."""
     facts = scope.facts
-    releases = facts.deliveries.filter(pl.col("type") == "DeliveryReleased")
-    paid = facts.charges.filter(pl.col("status").is_in(TAKING))
+    releases = facts.deliveries.select("order_id", "type").filter(pl.col("type") == "DeliveryReleased")
+    paid = facts.charges.select("order_id", "status").filter(pl.col("status").is_in(TAKING))
+    judged = facts.verdicts.select("order_id", "clear")
     way = (
         ("streamed", facts.streamed, "their NewOrder event came in"),
-        ("judged", facts.verdicts, "the stream gave a verdict"),
-        ("cleared", facts.verdicts.filter("clear"), "the verdict is NoFraudDetected"),
+        ("judged", judged, "the stream gave a verdict"),
+        ("cleared", judged.filter("clear"), "the verdict is NoFraudDetected"),
         ("released", releases, "the warehouse was told to ship"),
         ("paid", paid, "the payment provider took or reserved money"),
         *(_parcels(facts.shipments) if tables.SHIPPED in scope.snapshots else ()),
     )
-    orders = facts.shop.filter(scope.in_days).select("order_id").unique()
+    orders = facts.shop.select("order_id", "day").filter(scope.in_days).select("order_id").unique()
     steps = [Step("sold", orders.height, "orders of these days in the shop")]
     for name, reached, meaning in way:
         orders = orders.join(reached, on="order_id", how="semi")
