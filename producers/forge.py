@@ -1,9 +1,10 @@
-"""Forges what the warehouse is told: releases that no verdict stands behind, or holds of long ago.
+"""Forges what the warehouse is told: releases that no verdict stands behind, holds of long ago, or clearances.
 
 For tests and demonstrations only. A release is what a compromised handheld would send, DeliveryReleased for orders that
 nobody cleared. A hold (``--what held``) with ``--stamped`` is what the topic has of an order that was held at that
-time and that nobody has decided since. The file has one order a line, ``order_id,customer_id`` or
-``order_id,customer_id,time``; a header line is skipped.
+time and that nobody has decided since. A clearance (``--what cleared``) is a NoFraudDetected on fraud.verdicts for
+orders that never came in: whoever may write there can have parcels sent. The file has one order a line,
+``order_id,customer_id`` or ``order_id,customer_id,time``; a header line is skipped.
 """
 
 import argparse
@@ -13,27 +14,53 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from order_fraud.events import Delivery, DeliveryHeld, DeliveryReleased
-from order_fraud.topics import DELIVERY_EVENTS
+from order_fraud.events import Delivery, DeliveryHeld, DeliveryReleased, NoFraudDetected, Verdict
+from order_fraud.topics import DELIVERY_EVENTS, FRAUD_VERDICTS
 from producers import fields
 from producers.book import BadRow
 from producers.outbox import BrokerUnusable, Outbox, bootstrap_from_environment
+from scorecards import PANEL
 
 SOURCE = "/warehouse-handheld"
 CAUSE = "forged"
-Told = DeliveryReleased | DeliveryHeld
-WHAT: Mapping[str, type[Told]] = {"released": DeliveryReleased, "held": DeliveryHeld}
+Told = DeliveryReleased | DeliveryHeld | NoFraudDetected
+DELIVERIES: Mapping[str, type[DeliveryReleased | DeliveryHeld]] = {"released": DeliveryReleased, "held": DeliveryHeld}
+CLEARED = "cleared"
+WHAT: Mapping[str, str] = {"released": "releases", "held": "holds", CLEARED: "clearances"}
+"""What can be forged, and what people call several of it."""
 ALL_WELL, BAD_INPUT, ROWS_REJECTED, NO_BROKER, NOT_DELIVERED = 0, 2, 3, 4, 5
 
 
 def forged(order_id: str, customer_id: str, time: datetime, what: str = "released") -> Told:
-    """What no verdict stands behind; it bears the id that the delivery service would give it."""
-    return WHAT[what](
+    """What no verdict, or no order, stands behind; it bears the id that the service would give it."""
+    if what == CLEARED:
+        return _cleared(order_id, customer_id, time)
+    return DELIVERIES[what](
         id=f"delivery/{order_id}/{what}",
         source=SOURCE,
         subject=order_id,
         time=time,
         data=Delivery(order_id=order_id, customer_id=customer_id, cause=CAUSE),
+    )
+
+
+def _cleared(order_id: str, customer_id: str, time: datetime) -> NoFraudDetected:
+    return NoFraudDetected(
+        id=f"verdict/{order_id}",
+        source=SOURCE,
+        subject=order_id,
+        time=time,
+        data=Verdict(
+            order_id=order_id,
+            customer_id=customer_id,
+            amount=0,
+            currency="USD",
+            score=0,
+            reasons=(),
+            signals={},
+            scorecard_version=PANEL.active.version,
+            outcome="clear",
+        ),
     )
 
 
@@ -84,7 +111,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "topic, 5 some records were not acknowledged.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--orders-file", type=Path, required=True, metavar="FILE", help="the orders to release or hold")
+    parser.add_argument("--orders-file", type=Path, required=True, metavar="FILE", help="the orders concerned")
     parser.add_argument("--what", choices=list(WHAT), default="released", help="what to tell (default %(default)s)")
     parser.add_argument("--stamped", type=_moment, metavar="ISO", help="time of the records (default: now)")
     parser.add_argument("--time", type=_moment, metavar="ISO", help="business time for lines that have none")
@@ -102,7 +129,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {options.orders_file}: {error}", file=sys.stderr)
         return BAD_INPUT
     try:
-        outbox = Outbox(DELIVERY_EVENTS, options.bootstrap, "forge")
+        topic = FRAUD_VERDICTS if options.what == CLEARED else DELIVERY_EVENTS
+        outbox = Outbox(topic, options.bootstrap, "forge")
     except BrokerUnusable as error:
         print(f"error: {error}", file=sys.stderr)
         return NO_BROKER
@@ -116,8 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"rejected {bad}", file=sys.stderr)
     for reason, times in outbox.failures.most_common():
         print(f"not delivered: {times} x {reason}", file=sys.stderr)
-    what = "releases" if options.what == "released" else "holds"
-    print(f"forged {outbox.acknowledged.total()} {what} to {DELIVERY_EVENTS.name} at {options.bootstrap}")
+    print(f"forged {outbox.acknowledged.total()} {WHAT[options.what]} to {topic.name} at {options.bootstrap}")
     if outbox.failed:
         return NOT_DELIVERED
     return ROWS_REJECTED if refused else ALL_WELL

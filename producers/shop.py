@@ -69,6 +69,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     source.add_arguments(parser)
     parser.add_argument("--rate", type=source.positive, metavar="R", help="records per second (default: flat out)")
     parser.add_argument("--withhold", type=Path, metavar="FILE", help="order ids, one a line, that are not to be sent")
+    parser.add_argument(
+        "--misdirect",
+        type=Path,
+        metavar="FILE",
+        help="order ids, one a line, that are to be sent under the order's id as key instead of the customer's, as a "
+        "producer with an error would; the stream refuses them",
+    )
     sign_ups = parser.add_mutually_exclusive_group()
     sign_ups.add_argument(
         "--withhold-sign-ups",
@@ -99,6 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         orders = source.load(options)
         withhold = read_ids(options.withhold) if options.withhold else frozenset()
+        misdirect = read_ids(options.misdirect) if options.misdirect else frozenset()
         orders, no_sign_up = _sign_ups(orders, options)
         country_of = countries.read(options.countries) if options.countries else None
         if options.truth:
@@ -116,7 +124,8 @@ def main(arguments: list[str] | None = None) -> int:
     for row in country_of.rejected if country_of else ():
         say(screen, f"{options.countries}: left out: {row}")
     events = book.events(orders, withhold, country_of, no_sign_up)
-    interrupted = not send(events, len(orders), outbox, options.rate, screen)
+    addressed = ((event.subject if event.subject in misdirect else key, event) for key, event in events)
+    interrupted = not send(addressed, len(orders), outbox, options.rate, screen)
     summary = Summary(
         customers=outbox.acknowledged[NewCustomer.__name__],
         orders=outbox.acknowledged[NewOrder.__name__],

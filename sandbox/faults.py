@@ -33,6 +33,10 @@ HELD_OVERDUE = "held-overdue"
 FRAUD_MISSED = "fraud-missed"
 REFUND_MISSING = "refund-missing"
 CUSTOMER_DIFFERS = "customer-differs"
+VERDICT_MISSING = "verdict-missing"
+VERDICT_REPEATED = "verdict-repeated"
+VERDICT_FORGED = "verdict-not-reproducible"
+RELEASED_TWICE = "released-twice"
 
 ON_ORDERS = (NOT_STREAMED, NOT_SOLD, AMOUNT_DIFFERS, PAYMENT_MISSING)
 KINDS = (*ON_ORDERS, PAYMENT_ORPHAN)
@@ -47,6 +51,7 @@ FEWEST_ORDERS = 50
 """... but one each from this many orders on."""
 
 ORPHANS_FROM = 900_000_000_001
+FORGED_FROM = 800_000_000_001
 MOST_CHARGE = 99_999_999
 """Stripe's upper limit of a charge in minor units."""
 
@@ -74,18 +79,18 @@ def plan(order_ids: Iterable[str], seed: int, per_kind: int = PER_KIND) -> dict[
     draw = random.Random(f"faults/{seed}")
     chosen = draw.sample(known, count * len(ON_ORDERS))
     faults = {kind: sorted(chosen[i * count : (i + 1) * count]) for i, kind in enumerate(ON_ORDERS)}
-    faults[PAYMENT_ORPHAN] = _invented(frozenset(known), count)
+    faults[PAYMENT_ORPHAN] = invented(known, count, ORPHANS_FROM)
     return faults
 
 
-def _invented(known: frozenset[str], count: int) -> list[str]:
-    orphans: list[str] = []
-    number = ORPHANS_FROM
-    while len(orphans) < count:
-        if (order_id := f"{number}-1") not in known:
-            orphans.append(order_id)
+def invented(known: Iterable[str], count: int, number: int) -> list[str]:
+    """Return ids of orders that nobody knows, from ``number`` on."""
+    taken, found = frozenset(known), list[str]()
+    while len(found) < count:
+        if (order_id := f"{number}-1") not in taken:
+            found.append(order_id)
         number += 1
-    return orphans
+    return found
 
 
 def forgeable(suspects: Iterable[str], planted: Mapping[str, Iterable[str]], seed: int, count: int) -> list[str]:

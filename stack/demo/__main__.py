@@ -12,7 +12,6 @@ from rich.table import Table
 
 from producers import source
 from producers.orders_csv import BadFile
-from sandbox import faults
 from stack.demo.airflow import AirflowError
 from stack.demo.result import ALL_WELL, NOT_WELL, ROWS_REJECTED, Result, complaints
 from stack.demo.story import Demo, DemoFailed
@@ -97,8 +96,7 @@ def play(demo: Demo, screen: Console) -> int:
         demo.tell()
     except (DemoFailed, AirflowError) as error:
         lines.append(str(error))
-    forged = len(demo.planted.get(faults.FORGED_RELEASE, ()))
-    lines += complaints(demo.result, demo.comparisons, forged)
+    lines += complaints(demo.result, demo.comparisons, demo.planted)
     demo.result.write(demo.stack.run_dir / "demo.json")
     show(demo, screen)
     for line in lines:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lake.reconcile.allowances import Allowances
+from order_fraud.events import DeliveryReleased, Event, PossibleFraud
+from order_fraud.topics import DELIVERY_EVENTS, FRAUD_VERDICTS, Topic
 from producers.book import Book
 from sandbox import faults, faults_in_time
 from scorecards import PANEL
@@ -65,11 +67,17 @@ class Planting:
         self.planted[faults.CUSTOMER_DIFFERS] = faults_in_time.first_orders(
             faults.CUSTOMER_DIFFERS, self.book, self.planted, self.seed, self.count
         )
+        every = [sale.order_id for sale in self.book.sales]
+        self._choose(
+            faults.VERDICT_MISSING, faults.choose(faults.VERDICT_MISSING, every, self.planted, self.seed, self.count)
+        )
+        self._choose(faults.VERDICT_FORGED, faults.invented(every, self.count, faults.FORGED_FROM))
 
     def write(self) -> None:
         """Write the files."""
         self.plan_file.write_text(json.dumps(self.planted, indent=2) + "\n")
         self._list("withheld.txt", self.planted.get(faults.NOT_STREAMED, ()))
+        self._list("misdirected.txt", self.planted.get(faults.VERDICT_MISSING, ()))
         unknown, late = (
             self._customers(kind) for kind in (faults_in_time.CUSTOMER_UNKNOWN, faults_in_time.WOULD_CHANGE)
         )
@@ -79,8 +87,12 @@ class Planting:
     @property
     def to_shop(self) -> list[str]:
         """Options that make the shop withhold what is to be missing."""
-        withheld, no_sign_ups = self.folder / "withheld.txt", self.folder / "no-sign-ups.txt"
-        return ["--withhold", str(withheld), "--withhold-sign-ups", str(no_sign_ups)]
+        files = {
+            "--withhold": "withheld.txt",
+            "--withhold-sign-ups": "no-sign-ups.txt",
+            "--misdirect": "misdirected.txt",
+        }
+        return [word for option, name in files.items() for word in (option, str(self.folder / name))]
 
     def after_verdicts(self, tally: Tally, call: Call, orders_from: Iterable[str], sandbox: str) -> None:
         """Plant what depends on verdicts, by the project's own commands.
@@ -94,10 +106,10 @@ class Planting:
         orders = [*orders_from, "--seed", str(self.seed)]
         self._keep_changed(tally)
         self._choose(faults.FORGED_RELEASE, faults.forgeable(tally.suspects, self.planted, self.seed, self.count))
-        for kind in (faults.HELD_OVERDUE, faults.CHARGED_REJECTED):
+        for kind in (faults.HELD_OVERDUE, faults.CHARGED_REJECTED, faults.VERDICT_REPEATED):
             self._choose(kind, faults.choose(kind, tally.suspects, self.planted, self.seed, self.count))
         free = tally.cleared & set(tally.released)
-        for kind in (faults.FRAUD_MISSED, faults.REFUND_MISSING):
+        for kind in (faults.FRAUD_MISSED, faults.REFUND_MISSING, faults.RELEASED_TWICE):
             self._choose(kind, faults.choose(kind, free, self.planted, self.seed, self.count))
         self.returned = faults.choose("returned", free, self.planted, self.seed, self.count)
         moment = self._skew(tally)
@@ -105,6 +117,9 @@ class Planting:
         if self._customers(faults_in_time.WOULD_CHANGE):
             call("producers.shop", *orders, "--only-sign-ups", str(self.folder / "late-sign-ups.txt"), well=(0, 3))
         self._tell(tally, call, faults.FORGED_RELEASE)
+        self._forge_clearances(tally, call)
+        self._repeat(call, faults.VERDICT_REPEATED, FRAUD_VERDICTS, PossibleFraud)
+        self._repeat(call, faults.RELEASED_TWICE, DELIVERY_EVENTS, DeliveryReleased)
         since = (datetime.now(UTC) - HELD_SINCE).isoformat()
         self._tell(tally, call, faults.HELD_OVERDUE, "--what", "held", "--stamped", since)
         if any(self._missed(word) for word in WORDS):
@@ -146,6 +161,23 @@ class Planting:
         times = {sale.order_id: sale.row.purchase_time.isoformat() for sale in self.book.sales}
         lines = [f"{order_id},{tally.customers[order_id]},{times[order_id]}" for order_id in self.planted[kind]]
         call("producers.forge", "--orders-file", str(self._list(f"{kind}.csv", lines)), *options)
+
+    def _forge_clearances(self, tally: Tally, call: Call) -> None:
+        """Forge verdicts on orders that never came in; their records seem as old as the first, or they were skewed."""
+        if not self.planted[faults.VERDICT_FORGED] or not tally.came_in:
+            self.planted[faults.VERDICT_FORGED] = []
+            return
+        time = self.book.sales[0].row.purchase_time.isoformat()
+        lines = [f"{order_id},nobody,{time}" for order_id in self.planted[faults.VERDICT_FORGED]]
+        first = datetime.fromtimestamp(min(tally.came_in.values()) / 1000, UTC).isoformat()
+        file = self._list(f"{faults.VERDICT_FORGED}.csv", lines)
+        call("producers.forge", "--orders-file", str(file), "--what", "cleared", "--stamped", first)
+
+    def _repeat(self, call: Call, kind: str, topic: Topic, event: type[Event]) -> None:
+        """Send records a second time, as a worker would that does not know it was given up."""
+        if self.planted[kind]:
+            file = self._list(f"{kind}.txt", self.planted[kind])
+            call("producers.repeat", "--topic", topic.name, "--type", event.__name__, "--subjects", str(file))
 
     def _labels(self) -> Path:
         """Write what is said of the orders: all of it when the last order had been placed, so that nothing is late."""

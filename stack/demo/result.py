@@ -2,9 +2,11 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from sandbox import faults
 
 ALL_WELL, NOT_WELL, ROWS_REJECTED = 0, 1, 3
 
@@ -64,12 +66,18 @@ def compare(planted: Mapping[str, Iterable[str]], findings: Iterable[Mapping[str
     return rows
 
 
-def complaints(result: Result, comparisons: Iterable[Comparison], forged: int) -> list[str]:
+def complaints(result: Result, comparisons: Iterable[Comparison], planted: Mapping[str, Collection[str]]) -> list[str]:
     """Return one line for everything that is not well, rejected rows apart."""
+    forged, repeated, without = (
+        len(planted.get(kind, ())) for kind in (faults.FORGED_RELEASE, faults.VERDICT_REPEATED, faults.VERDICT_FORGED)
+    )
+    several = result.orders_with_several_verdicts
     checks = {
         f"{result.orders_without_verdict} orders have no verdict": result.orders_without_verdict,
-        f"{result.orders_with_several_verdicts} orders have several verdicts": result.orders_with_several_verdicts,
-        f"{result.not_reproducible} verdicts could not be re-derived": result.not_reproducible,
+        f"{several} orders have several verdicts, {repeated} of them were planted": several != repeated,
+        f"{result.not_reproducible} verdicts could not be re-derived, {without} of them were planted": (
+            result.not_reproducible != without
+        ),
         f"the second run emitted {result.corrections_second_run} corrections": result.corrections_second_run,
         f"the second run found {result.new_findings_second_run} things new": result.new_findings_second_run,
         f"{result.released_without_clearance} orders released without clearance, {forged} of them were planted": (

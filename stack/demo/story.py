@@ -209,7 +209,10 @@ class Demo:
 
     @property
     def _sent(self) -> set[str]:
-        return {sale.order_id for sale in self.book.sales} - set(self.planted.get(faults.NOT_STREAMED, ()))
+        """Orders that must get a verdict."""
+        silent = (faults.NOT_STREAMED, faults.VERDICT_MISSING)
+        without = {order_id for kind in silent for order_id in self.planted.get(kind, ())}
+        return {sale.order_id for sale in self.book.sales} - without
 
     def _read(self, url: str) -> bytes:
         parts = urlsplit(url)

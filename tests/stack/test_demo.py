@@ -8,9 +8,11 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from order_fraud.events import FindingKind
 from producers import generate
 from sandbox import faults, faults_in_time
 from stack import Ports
@@ -22,6 +24,7 @@ SEED = 11
 LATER = (
     *(faults.FORGED_RELEASE, faults.HELD_OVERDUE, faults.CHARGED_REJECTED, faults.FRAUD_MISSED),
     *(faults.REFUND_MISSING, faults.CUSTOMER_DIFFERS),
+    *(faults.VERDICT_MISSING, faults.VERDICT_REPEATED, faults.VERDICT_FORGED, faults.RELEASED_TWICE),
 )
 IN_TIME = (faults_in_time.CUSTOMER_UNKNOWN, faults_in_time.WOULD_CHANGE, faults_in_time.POLICY_SKEW)
 
@@ -69,17 +72,20 @@ def test_demo_on_unseen_orders_without_ip_finds_exactly_what_was_planted(tmp_pat
     assert set(result) == {field.name for field in fields(Result)}
     assert result["rejected_rows"] == 1
     assert result["orders"] == ORDERS - len(planted[faults.NOT_STREAMED])
-    assert sum(result["verdicts"].values()) == result["orders"]
-    assert result["orders_without_verdict"] == result["orders_with_several_verdicts"] == 0
+    more = len(planted[faults.VERDICT_REPEATED]) + len(planted[faults.VERDICT_FORGED])
+    assert sum(result["verdicts"].values()) == result["orders"] - len(planted[faults.VERDICT_MISSING]) + more
+    assert result["orders_without_verdict"] == 0
+    assert result["orders_with_several_verdicts"] == len(planted[faults.VERDICT_REPEATED])
     assert result["dag_runs"] == dict.fromkeys(("land_events", "land_sources", "reconcile_orders"), "success")
     assert result["findings"] == {kind: len(ids) for kind, ids in planted.items() if ids}
-    assert planted.keys() == {*faults.KINDS, *LATER, *IN_TIME}
+    assert planted.keys() == {*faults.KINDS, *LATER, *IN_TIME} == set(get_args(FindingKind))
     assert all(planted.values())
     assert result["released_without_clearance"] == len(planted[faults.FORGED_RELEASE])
     assert result["corrections_first_run"] > 0
     assert result["corrections_second_run"] == result["new_findings_second_run"] == 0
-    assert result["not_reproducible"] == 0
-    reconciled, wrong = sum(result["findings"].values()), r"every verdict is reproducible\. Everything: tab Report\."
+    assert result["not_reproducible"] == len(planted[faults.VERDICT_FORGED])
+    reconciled = sum(result["findings"].values())
+    wrong = rf"{result['not_reproducible']} verdicts not reproducible\. Everything: tab Report\."
     assert re.fullmatch(rf"Reconciled [\d,]+ orders: {reconciled} findings \(.*; {wrong}", result["notes"]["first"])
     assert "0 new ones sent, 0 corrections" in result["notes"]["second"]
     assert result["customers"] == len(customers(orders)) - len(planted[faults_in_time.CUSTOMER_UNKNOWN])
@@ -99,7 +105,7 @@ def test_comparison_is_order_by_order() -> None:
 
 
 def test_everything_that_is_not_well_is_complained_of() -> None:
-    assert complaints(Result(dag_runs={"d": "success"}), [Comparison("a", 1, 1, (), ())], forged=0) == []
+    assert complaints(Result(dag_runs={"d": "success"}), [Comparison("a", 1, 1, (), ())], {}) == []
     bad = Result(
         orders_without_verdict=1,
         orders_with_several_verdicts=2,
@@ -109,5 +115,5 @@ def test_everything_that_is_not_well_is_complained_of() -> None:
         released_without_clearance=5,
         dag_runs={"d": "failed"},
     )
-    lines = complaints(bad, [Comparison("a", 1, 1, ("x",), ("y",))], forged=0)
+    lines = complaints(bad, [Comparison("a", 1, 1, ("x",), ("y",))], {})
     assert len(lines) == 9

@@ -20,10 +20,10 @@ from aiokafka.partitioner import murmur2
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from order_fraud import events
-from order_fraud.events import Customer, DeliveryReleased, NewCustomer, NewOrder
-from order_fraud.topics import CUSTOMER_EVENTS, DELIVERY_EVENTS, FRAUD_POLICIES, TOPICS, Topic
-from producers import book, feedback, forge, forge_policy, generate, labels, orders_csv, patterns, shop
+from order_fraud import events, relay
+from order_fraud.events import Customer, DeliveryReleased, NewCustomer, NewOrder, NoFraudDetected
+from order_fraud.topics import CUSTOMER_EVENTS, DELIVERY_EVENTS, FRAUD_POLICIES, FRAUD_VERDICTS, TOPICS, Topic
+from producers import book, feedback, forge, forge_policy, generate, labels, orders_csv, patterns, repeat, shop
 from producers.outbox import BrokerUnusable, Outbox
 from stack import Ports, Stack
 
@@ -357,6 +357,52 @@ def test_withheld_sign_ups_can_come_later_and_alone(
     new = reading(CUSTOMER_EVENTS)
     assert shop.main([*command, "--only-sign-ups", str(late)]) == shop.ALL_WELL
     assert {events.decode(record.value()).id for record in new()} == expected
+
+
+def test_a_forged_clearance_is_a_whole_verdict_and_can_be_sent_again(
+    bootstrap: str, reading: Callable[[Topic], NewRecords], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, subjects = tmp_path / "orders.csv", tmp_path / "ids.txt"
+    path.write_text("order_id,customer_id,time\n881-1,nobody,2015-03-01 10:00\n882-1,nobody,2015-03-01 10:00\n")
+    new, then = reading(FRAUD_VERDICTS), datetime(2026, 2, 3, 4, 5, tzinfo=UTC)
+    arguments = ["--what", "cleared", "--stamped", then.isoformat(), "--bootstrap", bootstrap]
+    assert forge.main(["--orders-file", str(path), *arguments]) == forge.ALL_WELL
+    assert "forged 2 clearances to fraud.verdicts" in capsys.readouterr().out
+    subjects.write_text("882-1\n")
+    again = ["--topic", "fraud.verdicts", "--subjects", str(subjects), "--bootstrap", bootstrap]
+    assert repeat.main([*again, "--type", "PossibleFraud"]) == repeat.SOME_MISSING
+    assert "no PossibleFraud of 882-1 is on fraud.verdicts" in capsys.readouterr().err
+    assert repeat.main([*again, "--type", "NoFraudDetected"]) == repeat.ALL_WELL
+    records = new()
+    assert {record.key() for record in records} == {b"nobody"}
+    assert {record.timestamp()[1] for record in records} == {round(then.timestamp() * 1000)}
+    told = [events.decode(record.value()) for record in records]
+    assert sorted(event.id for event in told) == ["verdict/881-1", "verdict/882-1", "verdict/882-1"]
+    assert all(isinstance(event, NoFraudDetected) and event.data.outcome == "clear" for event in told)
+    assert len(values(records)) == 2
+
+
+def test_a_misdirected_order_is_under_its_own_id_and_refused_for_it(
+    bootstrap: str, reading: Callable[[Topic], NewRecords], tmp_path: Path
+) -> None:
+    path, ids = tmp_path / "orders.csv", tmp_path / "ids.txt"
+    assert generate.main(["40", "--seed", "5", "--write-csv", str(path)]) == 0
+    straight = reading(CUSTOMER_EVENTS)
+    assert shop.main(["--orders", str(path), "--bootstrap", bootstrap]) == shop.ALL_WELL
+    keys = {record.value(): record.key() for record in straight()}
+    orders = [event for event in map(events.decode, keys) if isinstance(event, NewOrder)]
+    chosen = {event.subject for event in orders[::7]}
+    ids.write_text("\n".join(chosen))
+    astray = reading(CUSTOMER_EVENTS)
+    arguments = ["--orders", str(path), "--bootstrap", bootstrap, "--misdirect", str(ids)]
+    assert shop.main(arguments) == shop.ALL_WELL
+    records = astray()
+    assert values(records) == keys.keys()
+    misdirected = {record.key(): record.value() for record in records if record.key() != keys[record.value()]}
+    assert misdirected.keys() == {subject.encode() for subject in chosen}
+    for key, value in misdirected.items():
+        with pytest.raises(relay.Unusable, match="instead of its customer_id"):
+            relay.receive(relay.ROUTE[0], key, value)
 
 
 def test_forged_policy_is_activated_as_of_then(bootstrap: str, reading: Callable[[Topic], NewRecords]) -> None:
