@@ -53,12 +53,12 @@ print("NOTES" + json.dumps(notes))
 
 def test_words_count_name_and_prove() -> None:
     assert words(PUBLISHED) == (
-        "Reconciled 1,000 orders: 3 findings (2 payment-missing, 1 verdict-missing); 1 new one sent, 3 corrections; "
-        "every verdict is reproducible. Everything: tab Report."
+        "Reconciled 1,000 orders: every verdict is reproducible; 3 findings (2 payment-missing, 1 verdict-missing); "
+        "1 new one sent, 3 corrections. Everything: tab Report."
     )
     nothing = {"orders": 1, "findings": {}, "findings_emitted": 0, "corrections": 0, "not_reproducible": 1}
     assert words(nothing) == (
-        "Reconciled 1 order: no finding; 0 new ones sent, 0 corrections; 1 verdict not reproducible. Everything: "
+        "Reconciled 1 order: 1 verdict not reproducible; no finding; 0 new ones sent, 0 corrections. Everything: "
         "tab Report."
     )
 

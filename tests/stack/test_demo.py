@@ -84,9 +84,9 @@ def test_demo_on_unseen_orders_without_ip_finds_exactly_what_was_planted(tmp_pat
     assert result["corrections_first_run"] > 0
     assert result["corrections_second_run"] == result["new_findings_second_run"] == 0
     assert result["not_reproducible"] == len(planted[faults.VERDICT_FORGED])
-    reconciled = sum(result["findings"].values())
-    wrong = rf"{result['not_reproducible']} verdicts not reproducible\. Everything: tab Report\."
-    assert re.fullmatch(rf"Reconciled [\d,]+ orders: {reconciled} findings \(.*; {wrong}", result["notes"]["first"])
+    wrong, found = result["not_reproducible"], sum(result["findings"].values())
+    words = f"{wrong} verdicts not reproducible; {found} findings "
+    assert re.fullmatch(rf"Reconciled [\d,]+ orders: {words}\(.*; {found} new ones sent, .*", result["notes"]["first"])
     assert "0 new ones sent, 0 corrections" in result["notes"]["second"]
     assert result["customers"] == len(customers(orders)) - len(planted[faults_in_time.CUSTOMER_UNKNOWN])
     assert set(result["seconds"]) == {"setup", "stream", "plant", "land", "reconcile"}
