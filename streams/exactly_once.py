@@ -136,7 +136,12 @@ class ExactlyOnce:
         if not (error.args[0].txn_requires_abort() or error.args[0].code() == KafkaError._STATE):
             raise error
         log.warning("transaction aborted, %d batches come again: %s", len(self._batches), error.args[0])
-        self._retry(self._producer.abort_transaction, SERVICE_TIMEOUT_S)
+        try:
+            self._retry(self._producer.abort_transaction, SERVICE_TIMEOUT_S)
+        except KafkaException:
+            # A right that is taken away between two calls of a transaction may show only as a state that is not valid.
+            self._say_which_right()
+            raise
         self._open = False
         self._poller.go_back(self._batches)
         raise Aborted from error
