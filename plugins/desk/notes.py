@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
+from lake.report.names import RECONCILE
+
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
-NOTED = "reconcile_orders"
 PUBLISHED = "publish_report"
 MARK = "Reconciled "
 """How our notes begin; one that begins otherwise is a person's, and stays."""
@@ -22,7 +23,7 @@ MOST_KINDS = 6
 @hookimpl
 def on_dag_run_success(dag_run: "DagRun", msg: str) -> None:
     """Write the note of a run that has just ended well. Airflow logs what goes wrong here, and goes on."""
-    if dag_run.dag_id != NOTED:
+    if dag_run.dag_id != RECONCILE:
         return
     from airflow.models.xcom import XComModel
     from sqlalchemy.orm import object_session

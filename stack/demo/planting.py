@@ -86,7 +86,7 @@ class Planting:
 
     @property
     def to_shop(self) -> list[str]:
-        """Options that make the shop withhold what is to be missing."""
+        """Options that make the shop withhold what is to be missing, and misdirect what is to be refused."""
         files = {
             "--withhold": "withheld.txt",
             "--withhold-sign-ups": "no-sign-ups.txt",

@@ -9,10 +9,11 @@ import pytest
 from pyiceberg.catalog import Catalog
 
 from lake import tables
+from lake.forms import names
 from lake.settle import ledger as ledgers
 from lake.settle.carry import carry_out
 from lake.settle.case import Case, Evidence, Job, Line, Result
-from lake.settle.choose import BadOrders, batches, choose, last_words, names
+from lake.settle.choose import BadOrders, batches, choose, last_words
 from lake.settle.flags import Flags
 from lake.settle.ledger import Ledger
 from lake.settle.summary import question, summarize

@@ -41,12 +41,14 @@ def together(pieces: Iterable[Piece], large: int = LARGE_BYTES, fewest: int = FE
 
 def _runs(pieces: list[Piece], large: int) -> Iterator[list[Piece]]:
     run: list[Piece] = []
+    size = 0
     for piece in pieces:
         alone = piece.size * 2 >= large
-        if run and (alone or sum(one.size for one in run) + piece.size > large):
+        if run and (alone or size + piece.size > large):
             yield run
-            run = []
+            run, size = [], 0
         if not alone:
             run.append(piece)
+            size += piece.size
     if run:
         yield run

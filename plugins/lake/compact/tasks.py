@@ -9,6 +9,7 @@ from airflow.sdk import get_current_context
 from lake.catalog import open_catalog
 from lake.compact.rewrite import compact
 from lake.errors import Hopeless
+from lake.forms import names
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +30,10 @@ def compact_tables() -> list[dict[str, Any]]:
     """
     context = get_current_context()
     catalog = open_catalog()
-    names = sorted(
+    there = sorted(
         ".".join(identifier) for namespace in catalog.list_namespaces() for identifier in catalog.list_tables(namespace)
     )
-    chosen = _chosen(context["params"]["tables"], names)
+    chosen = _chosen(context["params"]["tables"], there)
     done = []
     for number, name in enumerate(chosen, start=1):
         log.info("%s, table %d of %d", name, number, len(chosen))
@@ -41,8 +42,8 @@ def compact_tables() -> list[dict[str, Any]]:
     return done
 
 
-def _chosen(text: str | None, names: list[str]) -> list[str]:
-    named = (text or "").replace(",", " ").split()
-    if unknown := [name for name in named if name not in names]:
-        raise NoSuchTable(f"the lake has no table {', '.join(unknown)}; it has {', '.join(names) or 'none yet'}")
-    return [name for name in names if name in named] if named else names
+def _chosen(text: str | None, there: list[str]) -> list[str]:
+    named = names(text)
+    if unknown := [name for name in named if name not in there]:
+        raise NoSuchTable(f"the lake has no table {', '.join(unknown)}; it has {', '.join(there) or 'none yet'}")
+    return [name for name in there if name in named] if named else there

@@ -15,7 +15,7 @@ TABLES = ("kafka.delivery_events", "kafka.fraud_verdicts")
 def released_without_clearance(scope: Scope) -> Iterator[Difference]:
     """Yield each order that was released although no ``NoFraudDetected`` of it exists."""
     cleared = scope.facts.verdicts.filter("clear").select("order_id")
-    suspects = _releases(scope).select("order_id").join(cleared, on="order_id", how="anti")
+    suspects = _releases(scope).join(cleared, on="order_id", how="anti")
     for row in _released(scope, suspects).filter(~pl.col("cleared")).iter_rows(named=True):
         said = f"the verdict on it is {row['verdict']}" if row["verdict"] else "there is no verdict on it"
         known = "" if row["known"] else ", and neither shop nor stream knows the order"
@@ -31,7 +31,7 @@ def released_without_clearance(scope: Scope) -> Iterator[Difference]:
 
 def released_twice(scope: Scope) -> Iterator[Difference]:
     """Yield each cleared order that was released more than once: perhaps two parcels for one payment."""
-    releases = _releases(scope).select("order_id")
+    releases = _releases(scope)
     suspects = releases.filter(releases["order_id"].is_duplicated())
     again = _released(scope, suspects).filter(pl.col("cleared") & (pl.col("offset").list.len() > 1))
     for row in again.iter_rows(named=True):
@@ -55,7 +55,9 @@ def _evidence(row: dict[str, Any]) -> dict[str, object]:
 
 
 def _releases(scope: Scope) -> pl.DataFrame:
-    return scope.facts.deliveries.filter(pl.col("type") == "DeliveryReleased")
+    """Return ``order_id`` of every release."""
+    told = scope.facts.deliveries.select("order_id", "type")
+    return told.filter(pl.col("type") == "DeliveryReleased").select("order_id")
 
 
 def _released(scope: Scope, suspects: pl.DataFrame) -> pl.DataFrame:

@@ -247,13 +247,17 @@ class Lake:
 
     def values_at(self, topic: str, places: pl.DataFrame) -> pl.DataFrame:
         """Return ``value`` of the records at these places (columns partition, offset), reading a little at a time."""
-        columns = ("partition", "offset", "value")
-        found = [pl.DataFrame(schema={"partition": pl.Int32, "offset": pl.Int64, "value": pl.String})]
-        for partition in places["partition"].unique().to_list():
-            for batch in self.stream(topic, columns, partition, _FEW):
-                some = batch.join(places, on=columns[:2], how="semi")
-                if not some.is_empty():
-                    found.append(alone(some))
+        schema = {"partition": pl.Int32(), "offset": pl.Int64(), "value": pl.String()}
+        found = [self.some(topic, partition, schema, places) for partition in places["partition"].unique().to_list()]
+        return pl.concat([pl.DataFrame(schema=schema), *found])
+
+    def some(self, topic: str, partition: int, schema: Mapping[str, pl.DataType], wanted: pl.DataFrame) -> pl.DataFrame:
+        """Return columns of those records of a partition that match ``wanted`` in its columns, a little at a time."""
+        found = [pl.DataFrame(schema=schema)]
+        for batch in self.stream(topic, tuple(schema), partition, _FEW):
+            rows = batch.join(wanted, on=wanted.columns, how="semi")
+            if not rows.is_empty():
+                found.append(_alone(rows))
         return pl.concat(found)
 
     def facts(self) -> Facts:
@@ -369,7 +373,7 @@ class Lake:
         )
 
 
-def alone(few: pl.DataFrame) -> pl.DataFrame:
+def _alone(few: pl.DataFrame) -> pl.DataFrame:
     """Return rows that do not hold on to those that they were chosen from: polars' text is a view of what was read."""
     return pl.DataFrame(few.to_dict(as_series=False), schema=few.schema)
 

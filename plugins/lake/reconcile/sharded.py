@@ -183,17 +183,13 @@ class _Run:
 
         The workers look for them, a batch at a time: a scan with a filter has whole files in memory.
         """
-        event_ids: dict[str, set[str]] = {}
-        for folded in (folded for folds in self.folds.values() for folded in folds):
-            for topic, wrong in folded.wrong.items():
-                event_ids.setdefault(topic, set()).update(wrong.event_id)
+        wanted = {topic: pl.DataFrame({"event_id": sorted(ids)}) for topic, ids in _wrong_ids(self.folds).items()}
         parts = [
-            Part(shards.records, (self._lake, topic, partition, TARGET, sorted(ids)))
-            for topic, ids in event_ids.items()
-            if ids
+            Part(Lake.some, (self._lake, topic, partition, TARGET, event_ids))
+            for topic, event_ids in wanted.items()
             for partition in self._lake.partitions(topic)
         ]
-        found = {topic: [pl.DataFrame(schema=TARGET)] for topic, ids in event_ids.items() if ids}
+        found = {topic: [pl.DataFrame(schema=TARGET)] for topic in wanted}
         for part, rows in pool.run(parts, set()):
             found[str(part.arguments[1])].append(rows)
         return {topic: pl.concat(rows).sort("partition", "offset") for topic, rows in found.items()}
@@ -310,6 +306,7 @@ class _Findings:
     ) -> None:
         self._lake, self._folder, self._folds = lake, folder, folds
         self._start, self._records = start, records
+        self._wrong_ids = _wrong_ids(folds)
         self.unmet: Unmet = {}
 
     def parity(self, panels: Panels, first: date, last: date) -> Parity:
@@ -366,10 +363,7 @@ class _Findings:
             return
         columns = ("event_id", "subject", "partition", "offset")
         rows = self._lake.records_at(topic, columns, unmet)
-        wrong = {
-            event_id for folded in self._all() if topic in folded.wrong for event_id in folded.wrong[topic].event_id
-        }
-        rows = rows.filter(~pl.col("event_id").is_in(list(wrong)))
+        rows = rows.filter(~pl.col("event_id").is_in(list(self._wrong_ids.get(topic, ()))))
         if rows.is_empty():
             return
         # Another record of the same event may be equal to an output.
@@ -407,6 +401,16 @@ class _Findings:
         if judges is None:
             return pl.DataFrame(schema={"event_id": pl.String, "scorecard_version": pl.String})
         return judges.filter(pl.col("day").is_between(first, last)).drop("day")
+
+
+def _wrong_ids(folds: Mapping[str, list[Folded]]) -> dict[str, set[str]]:
+    """Return the ids of all outputs that are not archived so, by the topic that they go to; none without any."""
+    found: dict[str, set[str]] = {}
+    for folded in (folded for its in folds.values() for folded in its):
+        for topic, wrong in folded.wrong.items():
+            if wrong.event_id:
+                found.setdefault(topic, set()).update(wrong.event_id)
+    return found
 
 
 def _frame(wrong: Wrong) -> pl.DataFrame:

@@ -18,7 +18,7 @@ from lake.reconcile.carried import Carried, Wrong, again, orders_of
 from lake.reconcile.digests import Archived, Keys
 from lake.reconcile.histories import parts
 from lake.reconcile.panels import Panels, panels_of
-from lake.reconcile.read import Lake, alone
+from lake.reconcile.read import Lake
 from lake.reconcile.refold import Refused
 from order_fraud import topics
 from order_fraud.judge import Panel
@@ -124,19 +124,6 @@ def open_verdicts(lake: Lake, partition: int, keys: Keys, folder: Path, since: S
     made = Archived.of(partition, digests, offsets, since.number)
     _put(folder, topic, made)
     return made.rows.shape[1]
-
-
-def records(
-    lake: Lake, topic: str, partition: int, schema: Mapping[str, pl.DataType], event_ids: Sequence[str]
-) -> pl.DataFrame:
-    """Return columns of those records of one partition that have one of these event ids."""
-    asked = pl.DataFrame({"event_id": event_ids}, {"event_id": pl.String})
-    found = [pl.DataFrame(schema=schema)]
-    for batch in lake.stream(topic, tuple(schema), partition, BATCH):
-        some = batch.join(asked, on="event_id", how="semi")
-        if not some.is_empty():
-            found.append(alone(some))
-    return pl.concat(found)
 
 
 def digest(lake: Lake, topic: str, partition: int, keys: Keys, folder: Path, since: Since) -> None:

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from lake import tables
 from lake.errors import Hopeless
+from lake.forms import names
 from lake.reconcile.findings import KINDS
 from order_fraud.events import FindingKind
 
@@ -53,7 +54,7 @@ def chosen(text: str | None) -> list[str] | None:
     Raises:
         BadSources: no such source.
     """
-    named = list(dict.fromkeys((text or "").replace(",", " ").split()))
+    named = names(text)
     if unknown := [name for name in named if name not in NAMED]:
         raise BadSources(
             f"no reconciliation reads {', '.join(unknown)}: choose from {', '.join(NAMED)}, or leave the field empty "

@@ -40,11 +40,6 @@ class Chosen:
     left: int
 
 
-def names(text: str | None) -> list[str]:
-    """Return the order ids of a form's field, separated by commas, spaces or lines; each once."""
-    return list(dict.fromkeys((text or "").replace(",", " ").split()))
-
-
 def last_words(labels: pl.DataFrame) -> dict[str, tuple[str, Case]]:
     """Return the label and the case of each order by its last word; see :mod:`lake.labels`.
 

@@ -12,9 +12,10 @@ from airflow.sdk import get_current_context
 from lake import tables
 from lake.catalog import open_catalog
 from lake.connections import endpoint, kafka
+from lake.forms import names
 from lake.settle.carry import carry_out
 from lake.settle.case import Case, Line, Port
-from lake.settle.choose import batches, choose, last_words, names
+from lake.settle.choose import batches, choose, last_words
 from lake.settle.crm import Crm
 from lake.settle.each import Each
 from lake.settle.flags import Flags
